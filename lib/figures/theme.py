@@ -1,0 +1,50 @@
+"""One look for every figure: colours mean class, text is alike, nothing needs the network."""
+
+from collections.abc import Mapping
+
+import altair as alt
+
+# Okabe & Ito's palette, which colour-blind readers can tell apart; a class also has its dash.
+CLASS_COLOURS = {"human": "#000000", "base": "#0072B2", "instruct": "#E69F00", "rlhf": "#D55E00"}
+CLASS_DASHES = {"human": [1, 0], "base": [6, 2], "instruct": [2, 2], "rlhf": [8, 2, 2, 2]}
+
+WIDTH, HEIGHT = 320, 220
+
+LABELS = {
+    "tokens": "tokens",
+    "mean_surprisal": "mean surprisal (bits)",
+    "uid_variance": "UID variance (bits²)",
+    "uid_pairwise": "UID pairwise (bits²)",
+}
+
+
+def label(metric: str) -> str:
+    """The axis title of a metric, with its unit."""
+    return LABELS.get(metric, metric.replace("_", " "))
+
+
+def class_colour(classes: Mapping[str, str]) -> alt.Color:
+    """The colour encoding of the field `source`, given each source's class."""
+    return alt.Color(
+        "source:N",
+        title="source",
+        scale=alt.Scale(domain=list(classes), range=[CLASS_COLOURS[c] for c in classes.values()]),
+    )
+
+
+@alt.theme.register("study", enable=True)
+def study_theme() -> alt.theme.ThemeConfig:
+    return alt.theme.ThemeConfig(
+        config={
+            "view": {"continuousWidth": WIDTH, "continuousHeight": HEIGHT, "stroke": None},
+            "font": "system-ui, sans-serif",
+            "axis": {"labelFontSize": 11, "titleFontSize": 12, "grid": True, "gridOpacity": 0.4},
+            "legend": {"labelFontSize": 11, "titleFontSize": 12, "labelLimit": 260},
+            "title": {"fontSize": 13, "anchor": "start"},
+        }
+    )
+
+
+def described(chart: alt.TopLevelMixin, alt_text: str) -> alt.TopLevelMixin:
+    """`chart` with its alternative text, which screen readers and the printed page use."""
+    return chart.properties(description=alt_text)

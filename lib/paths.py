@@ -1,0 +1,80 @@
+"""Where everything lives. Nothing else builds paths.
+
+The root is the folder that holds this package, or the one that the environment variable
+`STUDY_ROOT` names, so notebooks run from any working directory.
+"""
+
+import os
+from pathlib import Path
+
+
+def root() -> Path:
+    return Path(os.environ.get("STUDY_ROOT") or Path(__file__).resolve().parents[1])
+
+
+# What a person writes.
+
+
+def source_file(source: str) -> Path:
+    return root() / "params" / f"{source}.yaml"
+
+
+def dataset_file(dataset: str) -> Path:
+    return root() / "params" / "datasets" / f"{dataset}.yaml"
+
+
+def study_file(study: str) -> Path:
+    return root() / "params" / "studies" / f"{study}.yaml"
+
+
+def notebook(step: str) -> Path:
+    return root() / "notebooks" / f"{step}.ipynb"
+
+
+def resolve(path: str | Path) -> Path:
+    """A path of a params file: absolute, from the home folder (~), or from the root."""
+    return root() / Path(path).expanduser()
+
+
+# What runs make. Parquet files each carry their record under the metadata key "study".
+
+
+def documents(dataset: str) -> Path:
+    return root() / "data" / "documents" / f"{dataset}.parquet"
+
+
+def texts(dataset: str, source: str) -> Path:
+    return root() / "data" / "texts" / dataset / f"{source}.parquet"
+
+
+def surprisals(scorer: str, dataset: str, source: str) -> Path:
+    return root() / "data" / "surprisals" / scorer / dataset / f"{source}.parquet"
+
+
+def words(scorer: str, dataset: str, source: str) -> Path:
+    return root() / "data" / "words" / scorer / dataset / f"{source}.parquet"
+
+
+def uid(scorer: str, dataset: str, source: str) -> Path:
+    return root() / "data" / "uid" / scorer / dataset / f"{source}.parquet"
+
+
+def comparison(comparison: str, table: str) -> Path:
+    """`table` is "summary", "tests" or "models"."""
+    return root() / "data" / "compare" / comparison / f"{table}.parquet"
+
+
+def rendered_notebook(step: str, dataset: str, source: str) -> Path:
+    return root() / "rendered" / dataset / source / f"{step}.ipynb"
+
+
+def rendered_comparison(comparison: str) -> Path:
+    return root() / "rendered" / "compare" / comparison / "04_compare.ipynb"
+
+
+def failed_notebook(step: str, name: str) -> Path:
+    return root() / "rendered" / "failed" / f"{step}-{name}.ipynb"
+
+
+def index_page() -> Path:
+    return root() / "rendered" / "index.html"

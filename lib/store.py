@@ -1,0 +1,171 @@
+"""Parquet files that appear whole or not at all, each with the record of how it was made.
+
+The record stands in the Parquet key-value metadata under the key `study`. A step whose output
+exists with the same record has nothing to do. A step that makes many rows writes them as parts
+beside the output (`<name>.parts/`); parts with the same record survive an interruption.
+"""
+
+import hashlib
+import importlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lib import paths
+from lib.errors import StudyError
+
+Record = dict[str, Any]
+KEY = b"study"
+
+
+def record(
+    step: str,
+    *,
+    parameters: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    packages: Iterable[str],
+    units: Mapping[str, str],
+    code: Iterable[str] = (),
+) -> Record:
+    """What decides the content of an output.
+
+    `inputs` maps a name to a content hash (`file_hash`); `packages` are those whose version
+    matters; `code` are the modules of `lib` whose change makes the output anew.
+    """
+    made = {
+        "step": step,
+        "parameters": dict(parameters),
+        "inputs": dict(inputs),
+        "versions": {package: metadata.version(package) for package in packages},
+        "units": dict(units),
+        "code": code_hash(code),
+    }
+    return json.loads(json.dumps(made, default=str))
+
+
+def code_hash(modules: Iterable[str]) -> str:
+    """One hash over the source files of `modules` (dotted names)."""
+    digest = hashlib.sha256()
+    for name in modules:
+        digest.update(Path(importlib.import_module(name).__file__ or "").read_bytes())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of the content of `path`; of a folder, of its files' names and contents."""
+    if not path.exists():
+        raise StudyError(f"There is no {_short(path)}.")
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        if path.is_dir():
+            digest.update(str(file.relative_to(path)).encode())
+        stat = file.stat()
+        digest.update(_content_hash(file, stat.st_size, stat.st_mtime_ns))
+    return digest.hexdigest()
+
+
+@cache
+def _content_hash(path: Path, size: int, modified: int) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def is_complete(path: Path, expected: Record) -> bool:
+    """Whether `path` is there, whole, and made as `expected` says."""
+    return path.exists() and _record_or_none(path) == expected
+
+
+def read_record(path: Path) -> Record:
+    """The record of `path`. Raises StudyError if it is missing, broken or carries none."""
+    found = _record_or_none(path)
+    if found is None:
+        raise _broken(path)
+    return found
+
+
+def _record_or_none(path: Path) -> Record | None:
+    try:
+        stored = pq.read_schema(path).metadata or {}
+        return json.loads(stored[KEY])
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        return None
+
+
+def read(path: Path, made_by: str, columns: list[str] | None = None) -> pd.DataFrame:
+    """The rows of `path`. `made_by` is the command that makes it, named where it cannot be read."""
+    if not path.exists():
+        raise StudyError(f"{_short(path)} does not exist yet; make it with `{made_by}`.")
+    try:
+        return pq.read_table(path, columns=columns).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        raise _broken(path, made_by) from error
+
+
+def _broken(path: Path, made_by: str = "the step that writes it") -> StudyError:
+    return StudyError(
+        f"{_short(path)} is not a whole Parquet file of this project (cut off or foreign); "
+        f"delete it and make it again with `{made_by}`."
+    )
+
+
+def write(path: Path, rows: pd.DataFrame | pa.Table, schema: pa.Schema, made: Record) -> None:
+    """Write `rows` as `path` in one step."""
+    write_stream(path, [_table(rows, schema)], schema, made)
+
+
+def write_stream(path: Path, tables: Iterable[pa.Table], schema: pa.Schema, made: Record) -> None:
+    """Write `tables` one after the other, a row group each, and rename when complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    with_record = schema.with_metadata({KEY: json.dumps(made, sort_keys=True).encode()})
+    with pq.ParquetWriter(temporary, with_record, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table.cast(with_record))
+    temporary.replace(path)
+
+
+def _table(rows: pd.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:
+    if isinstance(rows, pa.Table):
+        return rows.select(schema.names).cast(schema)
+    return pa.Table.from_pandas(rows[schema.names], schema=schema, preserve_index=False)
+
+
+class Parts:
+    """The parts of an output that is being made, numbered from 0.
+
+    Parts left by a run with another record are thrown away when the first part is asked for.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, made: Record) -> None:
+        self.path, self.schema, self.made = path, schema, made
+        self.folder = path.with_name(f".{path.name}.parts")
+
+    def done(self, number: int) -> bool:
+        return is_complete(self._file(number), self.made)
+
+    def write(self, number: int, rows: pd.DataFrame | pa.Table) -> None:
+        write(self._file(number), rows, self.schema, self.made)
+
+    def finish(self, count: int) -> None:
+        """Join the parts 0 … count−1 into the output and remove them."""
+        write_stream(self.path, self._tables(count), self.schema, self.made)
+        shutil.rmtree(self.folder)
+
+    def _tables(self, count: int) -> Iterator[pa.Table]:
+        return (pq.read_table(self._file(number)) for number in range(count))
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:06}.parquet"
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(paths.root())) if path.is_relative_to(paths.root()) else str(path)
