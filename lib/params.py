@@ -4,8 +4,6 @@ Each is a YAML file under `params/` or an entry in a study's file. Everything is
 read; what is wrong ends in one sentence that names the file, the field and what is allowed.
 """
 
-from collections.abc import Mapping
-from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -144,6 +142,15 @@ class Pydocs(Declared):
     texts: int = Field(300, ge=1)
     min_characters: int = Field(400, ge=1, description="of the text after the prompt")
     max_characters: int = Field(1500, ge=1)
+    indented: bool = Field(False, description="whether descriptions of parameters and results count as prose")
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> "Pydocs":
+        if self.min_characters > self.max_characters:
+            raise ValueError(
+                f"`min_characters: {self.min_characters}` is above `max_characters: {self.max_characters}`"
+            )
+        return self
 
 
 class Folder(Declared):
@@ -189,6 +196,14 @@ class Study(Declared):
     scorers: tuple[str, ...] = Field(min_length=1)
     comparisons: dict[Slug, Comparison] = {}
     paper: bool = Field(False, description="whether paper/ is about this study")
+
+    def sources_of(self, comparison: str) -> tuple[str, ...]:
+        """The sources of a comparison. Raises StudyError if the study has none of that name."""
+        if comparison not in self.comparisons:
+            raise StudyError(
+                f"The study has no comparison {comparison!r}; {nearest(comparison, self.comparisons)}"
+            )
+        return self.comparisons[comparison].sources
 
     @model_validator(mode="after")
     def _compared_sources_are_declared(self) -> "Study":

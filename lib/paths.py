@@ -36,6 +36,11 @@ def resolve(path: str | Path) -> Path:
     return root() / Path(path).expanduser()
 
 
+def shown(path: Path) -> str:
+    """How a sentence names `path`: from the root where it lies below it."""
+    return str(path.relative_to(root())) if path.is_relative_to(root()) else str(path)
+
+
 # What runs make. Parquet files each carry their record under the metadata key "study".
 
 
@@ -64,8 +69,10 @@ def comparison(comparison: str, table: str) -> Path:
     return root() / "data" / "compare" / comparison / f"{table}.parquet"
 
 
-def rendered_notebook(step: str, dataset: str, source: str) -> Path:
-    return root() / "rendered" / dataset / source / f"{step}.ipynb"
+def rendered_notebook(step: str, dataset: str, source: str, scorer: str | None = None) -> Path:
+    """`scorer` is None for the first scorer of a study; each further one has a folder of its own."""
+    folder = root() / "rendered" / dataset / source
+    return (folder / scorer if scorer else folder) / f"{step}.ipynb"
 
 
 def rendered_comparison(comparison: str) -> Path:

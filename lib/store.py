@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 
 from lib import paths
 from lib.errors import StudyError
@@ -62,7 +63,7 @@ def code_hash(modules: Iterable[str]) -> str:
 def file_hash(path: Path) -> str:
     """SHA-256 of the content of `path`; of a folder, of its files' names and contents."""
     if not path.exists():
-        raise StudyError(f"There is no {_short(path)}.")
+        raise StudyError(f"There is no {paths.shown(path)}.")
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
@@ -103,7 +104,7 @@ def _record_or_none(path: Path) -> Record | None:
 def read(path: Path, made_by: str, columns: list[str] | None = None) -> pd.DataFrame:
     """The rows of `path`. `made_by` is the command that makes it, named where it cannot be read."""
     if not path.exists():
-        raise StudyError(f"{_short(path)} does not exist yet; make it with `{made_by}`.")
+        raise StudyError(f"{paths.shown(path)} does not exist yet; make it with `{made_by}`.")
     try:
         return pq.read_table(path, columns=columns).to_pandas()
     except (OSError, pa.ArrowException) as error:
@@ -112,9 +113,15 @@ def read(path: Path, made_by: str, columns: list[str] | None = None) -> pd.DataF
 
 def _broken(path: Path, made_by: str = "the step that writes it") -> StudyError:
     return StudyError(
-        f"{_short(path)} is not a whole Parquet file of this project (cut off or foreign); "
+        f"{paths.shown(path)} is not a whole Parquet file of this project (cut off or foreign); "
         f"delete it and make it again with `{made_by}`."
     )
+
+
+def lock(path: Path) -> FileLock:
+    """A context in which no other process makes `path`; a process that dies gives it up."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 def write(path: Path, rows: pd.DataFrame | pa.Table, schema: pa.Schema, made: Record) -> None:
@@ -165,7 +172,3 @@ class Parts:
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:06}.parquet"
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(paths.root())) if path.is_relative_to(paths.root()) else str(path)

@@ -8,6 +8,7 @@ so the texts depend on the packages' versions and on nothing else. The pinned ve
 import ast
 import hashlib
 import inspect
+import platform
 import re
 import sysconfig
 import warnings
@@ -43,6 +44,29 @@ def documents(packages: Iterable[str], *, indented: bool = False) -> Iterator[Do
     for name, docstring in docstrings(packages):
         if paragraphs := list(prose(docstring, indented=indented)):
             yield document(name, paragraphs)
+
+
+def held_out_documents(
+    packages: Iterable[str], *, texts: int, min_characters: int, max_characters: int, indented: bool = False
+) -> list[Document]:
+    """The first `texts` held-out documents in reading order, no two with a paragraph in common.
+
+    Their texts (what follows the prompt) have `min_characters` to `max_characters` characters.
+    """
+    named = {
+        name: document(name, paragraphs)
+        for name, docstring in docstrings(packages)
+        if is_held_out(name) and (paragraphs := list(prose(docstring, indented=indented)))
+    }
+    chosen: list[Document] = []
+    seen: set[str] = set()
+    for name in sorted(named, key=reading_order):
+        candidate = named[name]
+        _, *paragraphs = (candidate.prompt + candidate.text).split("\n\n")
+        if min_characters <= len(candidate.text) <= max_characters and seen.isdisjoint(paragraphs):
+            seen.update(paragraphs)
+            chosen.append(candidate)
+    return chosen[:texts]
 
 
 def docstrings(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -94,19 +118,28 @@ def _fraction(key: str) -> float:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
 
 
+def version(package: str) -> str:
+    """The installed version of `package`. Raises StudyError if it is not installed."""
+    return platform.python_version() if package == STDLIB else _distribution(package).version
+
+
+def _distribution(package: str) -> metadata.Distribution:
+    try:
+        return metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        raise StudyError(
+            f"The package {package!r}, whose documentation the dataset reads, is not installed: "
+            f"run `pip install -r requirements.lock`, or take it out of the dataset's `packages`."
+        ) from None
+
+
 def _modules(package: str) -> Iterator[tuple[str, Path]]:
     if package == STDLIB:
         root = Path(sysconfig.get_path("stdlib"))
         files: Iterable[Path] = (path.relative_to(root) for path in root.rglob("*.py"))
         located = [(path, root / path) for path in files]
     else:
-        try:
-            distribution = metadata.distribution(package)
-        except metadata.PackageNotFoundError:
-            raise StudyError(
-                f"The package {package!r}, whose documentation the dataset reads, is not installed: "
-                f"run `pip install -r requirements.lock`, or take it out of the dataset's `packages`."
-            ) from None
+        distribution = _distribution(package)
         located = [
             (Path(str(path)), Path(str(distribution.locate_file(path))))
             for path in distribution.files or []
