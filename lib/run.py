@@ -31,6 +31,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "03_uid": (*COMMON, "scorer", "regenerate"),
     "04_compare": ("comparison", "study", "dataset", "scorer", "verbose"),
 }
+FOR_MODELS = ("temperature", "top_p", "max_tokens", "max_retries", "system_prompt")
 SWITCHES = ("verbose", "regenerate")
 
 
@@ -100,15 +101,10 @@ def overridden(source: Source, values: Mapping[str, Any]) -> Source:
     """`source` with the sampling settings, system prompt or folder that were given as parameters."""
     content = source.model_dump(by_alias=True)
     for name in values:
-        if name in (*SAMPLING, "system_prompt") and not isinstance(source, Model):
-            if name != "generate":
-                raise StudyError(
-                    f"The parameter {name!r} is for models; people's texts have no such setting."
-                )
+        if name in FOR_MODELS and not isinstance(source, Model):
+            raise StudyError(f"The parameter {name!r} is for models; people's texts have no such setting.")
         if name == "human_dir" and not isinstance(source, Human):
-            raise StudyError(
-                "The parameter 'human_dir' is for human sources; this model writes its own texts."
-            )
+            raise StudyError(f"The parameter {name!r} is for human sources; this one writes its own texts.")
     if isinstance(source, Model):
         content["sampling"] |= {name: values[name] for name in SAMPLING if name in values}
         if "system_prompt" in values:

@@ -17,12 +17,8 @@ STUDY_PACKAGES = ("numpy", "pandas", "scipy", "statsmodels", "sympy", "networkx"
 
 def packages() -> list[str]:
     """The distributions that the corpus is read from, and Python's own library."""
-    lines = CORPUS_FILE.read_text().splitlines()
-    return [
-        "python",
-        *PINNED_PACKAGES,
-        *(line.partition("==")[0] for line in lines if line and not line.startswith("#")),
-    ]
+    pins = (line for line in CORPUS_FILE.read_text().splitlines() if line and not line.startswith("#"))
+    return ["python", *PINNED_PACKAGES, *(pin.partition("==")[0] for pin in pins)]
 
 
 def train_documents(half: int) -> list[Document]:
@@ -31,9 +27,9 @@ def train_documents(half: int) -> list[Document]:
     No paragraph of a held-out document of the study's packages is among them, whatever name it
     also stands under.
     """
-    seen = held_out_paragraphs()
+    seen = {paragraph for _, paragraphs in _held_out(STUDY_PACKAGES) for paragraph in paragraphs}
     kept = []
-    for name, paragraphs in _paragraphs(packages(), indented=True):
+    for name, paragraphs in _paragraphs(packages()):
         if pydocs.is_held_out(name):
             continue
         fresh = [paragraph for paragraph in dict.fromkeys(paragraphs) if paragraph not in seen]
@@ -43,17 +39,20 @@ def train_documents(half: int) -> list[Document]:
     return sorted(kept, key=lambda document: pydocs.reading_order(document.doc_id))
 
 
-def held_out_paragraphs() -> set[str]:
-    """Every paragraph of a held-out docstring of the study's packages."""
-    return {
-        paragraph
-        for name, paragraphs in _paragraphs(STUDY_PACKAGES, indented=True)
-        if pydocs.is_held_out(name)
-        for paragraph in paragraphs
+def held_out_documents(names: Iterable[str] | None = None) -> list[Document]:
+    """Held-out documents of the packages `names` (all of the corpus by default), one per text."""
+    documents = {
+        tuple(paragraphs): pydocs.document(name, paragraphs)
+        for name, paragraphs in _held_out(packages() if names is None else names)
     }
+    return sorted(documents.values(), key=lambda document: pydocs.reading_order(document.doc_id))
 
 
-def _paragraphs(names: Iterable[str], *, indented: bool) -> Iterator[tuple[str, list[str]]]:
+def _held_out(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    return ((name, found) for name, found in _paragraphs(names) if pydocs.is_held_out(name))
+
+
+def _paragraphs(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     for name, docstring in pydocs.docstrings(names):
-        if paragraphs := list(pydocs.prose(docstring, indented=indented)):
+        if paragraphs := list(pydocs.prose(docstring, indented=True)):
             yield name, paragraphs

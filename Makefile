@@ -1,0 +1,38 @@
+# Two commands do everything: `make study` and `make test`.
+
+PYTHON ?= python3
+STUDY ?= demo
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: study test lint bench models lab clean
+
+study: $(INSTALLED)  ## run the study: texts, surprisal, metrics, comparisons, reports, the paper
+	@$(BIN)/python -m lib.study $(STUDY)
+
+test: $(INSTALLED)  ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(INSTALLED)  ## measure speed and memory (installs the engines that it compares with)
+	@$(BIN)/python -m pip install --quiet --constraint requirements.lock -e ".[bench]"
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+models: $(INSTALLED)  ## train the demo models from scratch (hours)
+	@$(MAKE) --no-print-directory -f training/models.mk PYTHON="$(BIN)/python"
+
+lab: $(INSTALLED)  ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks
+
+clean:  ## remove what runs made; the demo models and your texts stay
+	rm -rf rendered _site .snakemake .quarto build
+	rm -rf data/documents data/texts data/surprisals data/words data/uid data/compare
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@

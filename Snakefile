@@ -1,0 +1,210 @@
+# The study as a graph of files: one rule per notebook. `make study` runs it; any file below is a target.
+#
+#     snakemake --cores all --config study=demo
+#     snakemake --cores all data/uid/tiny-scorer/pydocs/human.parquet
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from lib import paths
+from lib.params import load_study
+
+STUDY = config.get("study", "demo")
+study = load_study(STUDY)
+FIRST_SCORER, *FURTHER_SCORERS = study.scorers
+ROOT = paths.root()
+PYTHON = sys.executable
+LIBRARY = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "lib").rglob("*.py"))
+
+
+workdir: str(ROOT)
+
+
+def inside(path):
+    return str(path.relative_to(ROOT))
+
+
+def one_of(names):
+    return "|".join(re.escape(name) for name in names)
+
+
+def pattern(function, *arguments):
+    """A path of lib.paths with wildcards in place of names."""
+    return inside(function(*arguments))
+
+
+def report(step, dataset, source, scorer=None):
+    return pattern(paths.rendered_notebook, step, dataset, source, scorer)
+
+
+def beside(notebook):
+    return notebook.removesuffix(".ipynb") + ".html"
+
+
+wildcard_constraints:
+    dataset=one_of(study.datasets),
+    source=one_of(study.sources),
+    scorer=one_of(study.scorers),
+    further=one_of(FURTHER_SCORERS) or "(?!)",
+    comparison=one_of(study.comparisons) or "(?!)",
+
+
+ANALYSED = [
+    beside(report("03_uid", dataset, source, None if scorer == FIRST_SCORER else scorer))
+    for dataset in study.datasets
+    for source in study.sources
+    for scorer in study.scorers
+]
+COMPARED = [beside(inside(paths.rendered_comparison(name))) for name in study.comparisons]
+PAPER = ["_site/paper/index.html"] if study.paper and shutil.which("quarto") else []
+
+
+rule all:
+    input:
+        inside(paths.index_page()),
+        PAPER,
+
+
+rule documents:
+    input:
+        LIBRARY,
+        pattern(paths.dataset_file, "{dataset}"),
+    output:
+        update(pattern(paths.documents, "{dataset}")),
+    shell:
+        "{PYTHON} -m lib.datasets {wildcards.dataset} && touch {output}"
+
+
+# Data files are marked `update`: Snakemake must not delete what a step would continue or keep.
+# `touch` afterwards tells it that a file which needed no change is up to date.
+rule generate:
+    input:
+        LIBRARY,
+        "notebooks/01_generate.ipynb",
+        pattern(paths.source_file, "{source}"),
+        pattern(paths.documents, "{dataset}"),
+    output:
+        update(pattern(paths.texts, "{dataset}", "{source}")),
+        report("01_generate", "{dataset}", "{source}"),
+        beside(report("01_generate", "{dataset}", "{source}")),
+    shell:
+        "{PYTHON} -m lib.execute 01_generate -p model {wildcards.source} -p study {STUDY}"
+        " -p dataset {wildcards.dataset} && touch {output}"
+
+
+rule surprisal:
+    input:
+        LIBRARY,
+        "notebooks/02_surprisal.ipynb",
+        lambda wildcards: inside(paths.source_file(FIRST_SCORER)),
+        pattern(paths.texts, "{dataset}", "{source}"),
+    output:
+        update(pattern(paths.surprisals, FIRST_SCORER, "{dataset}", "{source}")),
+        update(pattern(paths.words, FIRST_SCORER, "{dataset}", "{source}")),
+        report("02_surprisal", "{dataset}", "{source}"),
+        beside(report("02_surprisal", "{dataset}", "{source}")),
+    params:
+        scorer=FIRST_SCORER,
+    shell:
+        "{PYTHON} -m lib.execute 02_surprisal -p model {wildcards.source} -p study {STUDY}"
+        " -p dataset {wildcards.dataset} -p scorer {params.scorer} && touch {output}"
+
+
+rule uid:
+    input:
+        LIBRARY,
+        "notebooks/03_uid.ipynb",
+        pattern(paths.texts, "{dataset}", "{source}"),
+        pattern(paths.surprisals, FIRST_SCORER, "{dataset}", "{source}"),
+        pattern(paths.words, FIRST_SCORER, "{dataset}", "{source}"),
+    output:
+        update(pattern(paths.uid, FIRST_SCORER, "{dataset}", "{source}")),
+        report("03_uid", "{dataset}", "{source}"),
+        beside(report("03_uid", "{dataset}", "{source}")),
+    params:
+        scorer=FIRST_SCORER,
+    shell:
+        "{PYTHON} -m lib.execute 03_uid -p model {wildcards.source} -p study {STUDY}"
+        " -p dataset {wildcards.dataset} -p scorer {params.scorer} && touch {output}"
+
+
+# The same two steps with a further scorer, whose reports have a folder of their own.
+use rule surprisal as surprisal_further with:
+    input:
+        LIBRARY,
+        "notebooks/02_surprisal.ipynb",
+        pattern(paths.source_file, "{further}"),
+        pattern(paths.texts, "{dataset}", "{source}"),
+    output:
+        update(pattern(paths.surprisals, "{further}", "{dataset}", "{source}")),
+        update(pattern(paths.words, "{further}", "{dataset}", "{source}")),
+        report("02_surprisal", "{dataset}", "{source}", "{further}"),
+        beside(report("02_surprisal", "{dataset}", "{source}", "{further}")),
+    params:
+        scorer="{further}",
+
+
+use rule uid as uid_further with:
+    input:
+        LIBRARY,
+        "notebooks/03_uid.ipynb",
+        pattern(paths.texts, "{dataset}", "{source}"),
+        pattern(paths.surprisals, "{further}", "{dataset}", "{source}"),
+        pattern(paths.words, "{further}", "{dataset}", "{source}"),
+    output:
+        update(pattern(paths.uid, "{further}", "{dataset}", "{source}")),
+        report("03_uid", "{dataset}", "{source}", "{further}"),
+        beside(report("03_uid", "{dataset}", "{source}", "{further}")),
+    params:
+        scorer="{further}",
+
+
+rule compare:
+    input:
+        LIBRARY,
+        "notebooks/04_compare.ipynb",
+        inside(paths.study_file(STUDY)),
+        lambda wildcards: [
+            inside(paths.uid(scorer, dataset, source))
+            for scorer in study.scorers
+            for dataset in study.datasets
+            for source in study.sources_of(wildcards.comparison)
+        ],
+    output:
+        update(
+            [
+                pattern(paths.comparison, "{comparison}", table)
+                for table in ("summary", "tests", "models")
+            ]
+        ),
+        inside(paths.rendered_comparison("{comparison}")),
+        beside(inside(paths.rendered_comparison("{comparison}"))),
+    shell:
+        "{PYTHON} -m lib.execute 04_compare -p comparison {wildcards.comparison} -p study {STUDY}"
+        " && touch {output}"
+
+
+rule index:
+    input:
+        LIBRARY,
+        ANALYSED,
+        COMPARED,
+        inside(paths.study_file(STUDY)),
+    output:
+        inside(paths.index_page()),
+    shell:
+        "{PYTHON} -m lib.index {STUDY}"
+
+
+rule paper:
+    input:
+        "_quarto.yml",
+        "paper/index.qmd",
+        "paper/references.bib",
+        COMPARED,
+    output:
+        "_site/paper/index.html",
+    shell:
+        "quarto render paper/ --quiet"

@@ -1,0 +1,138 @@
+"""The front page of a study, `rendered/index.html`: `python -m lib.index demo`."""
+
+import argparse
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbformat
+
+from lib import paths, report, store
+from lib.errors import StudyError
+from lib.params import Study, load_source, load_study
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("study", nargs="?", default="demo")
+    try:
+        print(write_index(parser.parse_args().study))
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def write_index(name: str) -> Path:
+    """Write the page of the study `name` from what its runs have left; return its path."""
+    study = load_study(name)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(report.TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template("index.html.j2").render(
+        study=study,
+        comparisons=_comparisons(study),
+        groups=_groups(study),
+        failed=_failed(),
+        figures="",
+        files=_files(name, study),
+        versions=_versions(study),
+        style=report.style(),
+        vega=report.vega_bundle(),
+        hydrate=report.hydrate_script(),
+    )
+    index = paths.index_page()
+    index.parent.mkdir(parents=True, exist_ok=True)
+    temporary = index.with_name(f".{index.name}.part")
+    temporary.write_text(page)
+    temporary.replace(index)
+    return index
+
+
+def _comparisons(study: Study) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "sources": study.sources_of(name),
+            "link": _link(paths.rendered_comparison(name).with_suffix(".html")),
+        }
+        for name in study.comparisons
+    ]
+
+
+def _groups(study: Study) -> list[dict[str, Any]]:
+    return [
+        {
+            "dataset": dataset,
+            "scorer": scorer,
+            "rows": [_row(study, scorer, dataset, source) for source in study.sources],
+        }
+        for dataset in study.datasets
+        for scorer in study.scorers
+    ]
+
+
+def _row(study: Study, scorer: str, dataset: str, source: str) -> dict[str, Any]:
+    statuses = store.read(paths.texts(dataset, source), "make study", ["status"])["status"]
+    metrics = ["tokens", "mean_surprisal", "uid_variance", "uid_pairwise"]
+    measured = store.read(paths.uid(scorer, dataset, source), "make study", metrics)
+    folder = None if scorer == study.scorers[0] else scorer
+    reports = [
+        paths.rendered_notebook("01_generate", dataset, source),
+        paths.rendered_notebook("02_surprisal", dataset, source, folder),
+        paths.rendered_notebook("03_uid", dataset, source, folder),
+    ]
+    return {
+        "source": source,
+        "text_class": load_source(source).text_class,
+        "texts": len(statuses),
+        "not_ok": int((statuses != "ok").sum()),
+        "tokens": int(measured["tokens"].sum()),
+        **measured[metrics[1:]].mean().to_dict(),
+        "reports": [
+            {"name": notebook.stem[3:], "link": _link(notebook.with_suffix(".html"))} for notebook in reports
+        ],
+    }
+
+
+def _failed() -> list[dict[str, str]]:
+    found = []
+    for notebook in sorted(paths.failed_notebook("x", "y").parent.glob("*.ipynb")):
+        content = nbformat.read(notebook, as_version=4)
+        errors = [
+            out for cell in content.cells for out in cell.get("outputs", []) if out.output_type == "error"
+        ]
+        sentence = errors[0].evalue if errors else "stopped before its end"
+        found.append(
+            {"name": notebook.stem, "link": _link(notebook.with_suffix(".html")), "sentence": sentence}
+        )
+    return found
+
+
+def _files(name: str, study: Study) -> list[dict[str, str]]:
+    files = [paths.study_file(name), *map(paths.dataset_file, study.datasets)]
+    files += [*map(paths.source_file, study.sources), *map(paths.source_file, study.scorers)]
+    return [{"name": paths.shown(file), "content": file.read_text()} for file in dict.fromkeys(files)]
+
+
+def _versions(study: Study) -> dict[str, str]:
+    versions = {"Python": platform.python_version()}
+    for dataset in study.datasets:
+        for source in study.sources:
+            made = [paths.texts(dataset, source)]
+            made += [
+                f(scorer, dataset, source) for scorer in study.scorers for f in (paths.surprisals, paths.uid)
+            ]
+            for path in made:
+                versions |= store.read_record(path)["versions"]
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
+
+
+def _link(path: Path) -> str:
+    return path.relative_to(paths.index_page().parent).as_posix()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""HTML reports of executed notebooks, and the front page that links them.
+
+A report is one file that loads nothing from anywhere: charts stand in it as SVG, which prints, and
+as Vega-Lite, which the page's own copy of Vega brings to life.
+"""
+
+import html
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import vl_convert as vlc
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors import Preprocessor
+from nbformat import NotebookNode
+
+from lib import paths
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class ChartFigures(Preprocessor):
+    """Turn each stored Vega-Lite chart into a figure: its SVG, its alternative text, its spec."""
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
+        for output in cell.get("outputs", []):
+            spec = next((v for k, v in output.get("data", {}).items() if k.startswith(VEGALITE_PREFIX)), None)
+            if spec is not None:
+                output["data"] = {"text/html": chart_figure(spec, output["data"].get("image/svg+xml", ""))}
+                resources["report"]["has_charts"] = True
+        return cell, resources
+
+
+VEGALITE_PREFIX = "application/vnd.vegalite."
+
+
+def chart_figure(spec: dict[str, Any], svg: str) -> str:
+    """One chart as HTML. The spec stands in a script element, where only "</" could end it."""
+    description = html.escape(spec.get("description", "chart"), quote=True)
+    data = json.dumps(spec).replace("<", "\\u003c")
+    return (
+        f'<figure class="chart" role="group" aria-label="{description}"><div class="view">{svg}</div>'
+        f'<script type="application/json">{data}</script></figure>'
+    )
+
+
+def write_report(notebook: Path) -> Path:
+    """Write the HTML of an executed `notebook` beside it and return its path."""
+    content = nbformat.read(notebook, as_version=4)
+    exporter = HTMLExporter(
+        template_name="report",
+        extra_template_basedirs=[str(TEMPLATES)],
+        preprocessors=[ChartFigures],
+        embed_images=True,
+    )
+    page, _ = exporter.from_notebook_node(content, resources={"report": _report_resources(notebook, content)})
+    report = notebook.with_suffix(".html")
+    temporary = report.with_name(f".{report.name}.part")
+    temporary.write_text(page)
+    temporary.replace(report)
+    return report
+
+
+def _report_resources(notebook: Path, content: NotebookNode) -> dict[str, Any]:
+    depth = len(notebook.relative_to(paths.index_page().parent).parts) - 1
+    given = content.metadata.get("papermill", {}).get("parameters", {})
+    about = given.get("model") or given.get("comparison") or ""
+    return {
+        "title": f"{notebook.stem} {about}".strip(),
+        "home": "../" * depth + "index.html",
+        "style": style(),
+        "vega": vega_bundle(),
+        "hydrate": hydrate_script(),
+        "has_charts": False,
+    }
+
+
+def style() -> str:
+    return (TEMPLATES / "style.css").read_text()
+
+
+def hydrate_script() -> str:
+    return (TEMPLATES / "hydrate.js").read_text()
+
+
+@cache
+def vega_bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that may stand inside a page."""
+    return vlc.javascript_bundle().replace("</script", "<\\/script")
