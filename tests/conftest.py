@@ -1,0 +1,56 @@
+"""A small project in a folder of its own, so that no test touches the real study."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+SMALL_STUDY = """\
+title: A small study
+sources: [human, tiny-base, tiny-rlhf]
+datasets: [notes]
+scorers: [tiny-scorer]
+comparisons:
+  all: {sources: [human, tiny-base, tiny-rlhf]}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a project with the real parameters, notebooks and demo models, and no data."""
+    make_project(tmp_path)
+    monkeypatch.setenv("STUDY_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def small_study(project: Path) -> Path:
+    """`project` with the study `small` of six short texts in the folder `notes`."""
+    make_small_study(project)
+    return project
+
+
+def make_project(root: Path) -> None:
+    shutil.copytree(REPOSITORY / "params", root / "params")
+    shutil.copytree(REPOSITORY / "notebooks", root / "notebooks")
+    (root / "lib").symlink_to(REPOSITORY / "lib")
+    (root / "data").mkdir()
+    (root / "data" / "models").symlink_to(REPOSITORY / "data" / "models")
+
+
+def make_small_study(root: Path) -> None:
+    notes = root / "notes"
+    notes.mkdir()
+    for number, topic in enumerate(("arrays", "files", "graphs", "matrices", "strings", "tables")):
+        (notes / f"{topic}.txt").write_text(
+            f"About {topic}\n\nThis note explains how {topic} are made and used. "
+            f"The first of its {number + 2} parts says what they are for. Each value has a name and a type, "
+            f"and most functions return a new object. If the argument is missing, an error is raised.\n"
+        )
+    (root / "params" / "datasets" / "notes.yaml").write_text("kind: folder\nfolder: notes\n")
+    (root / "params" / "studies" / "small.yaml").write_text(SMALL_STUDY)
+    for name in ("tiny-base", "tiny-rlhf"):
+        file = root / "params" / f"{name}.yaml"
+        file.write_text(file.read_text().replace("generate: 150", "generate: 6").replace("320", "48"))
