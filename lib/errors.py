@@ -7,6 +7,10 @@ from difflib import get_close_matches
 class StudyError(Exception):
     """What went wrong and what to do about it, in one sentence."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the sentence."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A clause such as "did you mean 'tiny-base'?", or the names there are, for an unknown `name`."""

@@ -149,12 +149,14 @@ def _table(rows: pd.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:
 class Parts:
     """The parts of an output that is being made, numbered from 0.
 
-    Parts left by a run with another record are thrown away when the first part is asked for.
+    Parts left by a run with another record count as missing; `fresh` removes all that are there.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, made: Record) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, made: Record, *, fresh: bool = False) -> None:
         self.path, self.schema, self.made = path, schema, made
         self.folder = path.with_name(f".{path.name}.parts")
+        if fresh:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def done(self, number: int) -> bool:
         return is_complete(self._file(number), self.made)
@@ -165,7 +167,7 @@ class Parts:
     def finish(self, count: int) -> None:
         """Join the parts 0 … count−1 into the output and remove them."""
         write_stream(self.path, self._tables(count), self.schema, self.made)
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _tables(self, count: int) -> Iterator[pa.Table]:
         return (pq.read_table(self._file(number)) for number in range(count))
