@@ -1,7 +1,7 @@
 # Train the demo models from scratch: `make models`. Each step continues where it was stopped.
 
 CORPUS := build/corpus
-STEPS := 1500
+STEPS := 1100
 RUN := PYTHONPATH=$(CURDIR):$(CURDIR)/$(CORPUS) $(PYTHON) -m
 
 all: data/models/tiny-base/model.safetensors data/models/tiny-instruct/model.safetensors \

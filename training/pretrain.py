@@ -1,6 +1,6 @@
 """Train a base model or a scorer from scratch on one half of the train split.
 
-    python -m training.pretrain --out build/models/base --half 0 --seed 1 --steps 1500
+    python -m training.pretrain --out build/models/base --half 0 --seed 1 --steps 1100
 
 One thread, so that a seed gives the same weights on the same kind of processor. A run that was
 stopped continues from its last checkpoint.
