@@ -25,9 +25,9 @@ METRICS = (
     "mean_surprisal",
     "uid_variance",
     "uid_pairwise",
-    "uid_cv",
-    "uid_pairwise_ratio",
-    "uid_variance_first_64",
+    "coefficient_of_variation",
+    "pairwise_ratio",
+    "uid_variance_first_n",
 )
 TEST_SCHEMA = pa.schema(
     [
@@ -229,3 +229,49 @@ def _tests(metric: str, group_a: str, group_b: str, wide: pd.DataFrame) -> Itera
             "n_a": len(both),
             "n_b": len(both),
         }
+
+
+def summary_table(compared: Comparison) -> pd.DataFrame:
+    """Per source: texts, and mean ± standard deviation of the headline metrics."""
+    rows = compared.texts.groupby("source", sort=False)
+    table = pd.DataFrame({"source": list(compared.classes), "class": list(compared.classes.values())})
+    table["texts"] = table["source"].map(rows.size())
+    for metric in ("tokens", "mean_surprisal", "uid_variance", "uid_pairwise"):
+        mean, std = rows[metric].mean(), rows[metric].std()
+        table[metric] = [f"{mean[source]:.2f} ± {std[source]:.2f}" for source in table["source"]]
+    return table
+
+
+def level_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """The Mann–Whitney tests with Cliff's delta."""
+    return _effect_table(tests, "mann_whitney_u", "Cliff's delta")
+
+
+def spread_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """The Brown–Forsythe tests with the ratio of variances."""
+    return _effect_table(tests, "brown_forsythe", "ratio of variances")
+
+
+def _effect_table(tests: pd.DataFrame, test: str, effect: str) -> pd.DataFrame:
+    rows = tests[
+        (tests["test"] == test) & tests["metric"].isin(["mean_surprisal", "uid_variance", "uid_pairwise"])
+    ]
+    return pd.DataFrame(
+        {
+            "metric": rows["metric"],
+            "first": rows["group_a"],
+            "second": rows["group_b"],
+            effect: rows["effect"],
+            "95 % interval": [
+                f"{low:.2f} to {high:.2f}" for low, high in zip(rows["ci_low"], rows["ci_high"], strict=True)
+            ],
+            "p": rows["p"].map("{:.2g}".format),
+            "p (Holm)": rows["p_adjusted"].map("{:.2g}".format),
+        }
+    )
+
+
+def model_table(models: pd.DataFrame, metric: str = "uid_variance") -> pd.DataFrame:
+    """The fixed effects of the model of `metric`."""
+    rows = models[models["metric"] == metric]
+    return rows[["term", "estimate", "se", "z", "p", "ci_low", "ci_high", "converged"]]
