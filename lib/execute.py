@@ -46,7 +46,7 @@ def execute(step: str, parameters: Mapping[str, str]) -> Path:
     """
     output = rendered(step, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
-    running = output.with_name(f".{output.name}.part")
+    running = output.with_name(f".{output.stem}.part.ipynb")
     try:
         papermill.execute_notebook(
             paths.notebook(step),
@@ -55,6 +55,7 @@ def execute(step: str, parameters: Mapping[str, str]) -> Path:
             kernel_name="python3",
             progress_bar=False,
             cwd=paths.root(),
+            extra_arguments=["--log-level=ERROR"],
         )
     except PapermillExecutionError as error:
         evidence = paths.failed_notebook(step, "-".join(parameters.values()))

@@ -187,6 +187,14 @@ class Comparison(Declared):
         return [(self.against, source) for source in self.sources if source != self.against]
 
 
+class UidSettings(Declared):
+    """The free numbers of the UID metrics (see `lib.uid`)."""
+
+    power: float = Field(1.25, gt=1, le=10, description="k of the super-linear cost")
+    first_n: int = Field(64, ge=2, description="leading tokens of `uid_variance_first_n`")
+    ttr_window: int = Field(50, ge=2, description="tokens of the moving type–token ratio")
+
+
 class Study(Declared):
     """What is compared with what."""
 
@@ -196,6 +204,7 @@ class Study(Declared):
     scorers: tuple[str, ...] = Field(min_length=1)
     comparisons: dict[Slug, Comparison] = {}
     paper: bool = Field(False, description="whether paper/ is about this study")
+    uid: UidSettings = UidSettings()
 
     def sources_of(self, comparison: str) -> tuple[str, ...]:
         """The sources of a comparison. Raises StudyError if the study has none of that name."""

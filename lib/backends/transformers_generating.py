@@ -1,0 +1,174 @@
+"""Texts written by a model of the library transformers, many at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jinja2 import TemplateError
+from transformers import DynamicCache, PreTrainedTokenizerBase
+
+from lib import prompts
+from lib.backends import transformers_models
+from lib.backends.generating import Completion, Request
+from lib.errors import StudyError
+from lib.params import Sampling, Transformers
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A request as ids: `limit` is how many tokens may follow them."""
+
+    number: int
+    ids: list[int]
+    limit: int
+    seed: int
+
+
+class TransformersGenerator:
+    """Writes in batches of `BATCH` rows of similar length; a finished row leaves its batch."""
+
+    at_once = 2 * BATCH
+
+    def __init__(self, weights: Transformers) -> None:
+        self.name = weights.model
+        self.model, self.tokenizer = transformers_models.load(weights)
+        self.context = (
+            getattr(self.model.config, "max_position_embeddings", None) or self.tokenizer.model_max_length
+        )
+        self.ends = _end_ids(self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id)
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+        """A completion per request. One that leaves no room in the model's context is an error."""
+        sent = [self._sent(request) for request in requests]
+        rows, completions = [], dict[int, Completion]()
+        for number, (request, text) in enumerate(zip(requests, sent, strict=True)):
+            ids = transformers_models.begun(self.tokenizer, text)
+            limit = min(sampling.max_tokens, self.context - len(ids))
+            if limit < 1:
+                error = f"the prompt has {len(ids)} tokens and the model's context is {self.context}"
+                completions[number] = Completion("", text, 0, None, error=error)
+            else:
+                rows.append(_Row(number, ids, limit, request.seed))
+        rows.sort(key=lambda row: len(row.ids))
+        for first in range(0, len(rows), BATCH):
+            batch = rows[first : first + BATCH]
+            for row, new in zip(batch, self._continue(batch, sampling), strict=True):
+                completions[row.number] = self._completion(row, new, sent[row.number])
+        return [completions[number] for number in range(len(requests))]
+
+    def _sent(self, request: Request) -> str:
+        if not request.chat:
+            return prompts.raw(request.prompt, request.system_prompt)
+        if self.tokenizer.chat_template is None:
+            raise StudyError(
+                f"The model {self.name!r} has no chat template; set `chat: false` in its params file."
+            )
+        role = request.system_prompt is not None and knows_system_role(self.tokenizer)
+        messages = prompts.conversation(request.prompt, request.system_prompt, system_role=role)
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    @torch.inference_mode()
+    def _continue(self, rows: Sequence[_Row], sampling: Sampling) -> list[list[int]]:
+        """The new ids of each row, up to and with its end marker.
+
+        Rows are padded on the left, so that all go on at the same column, and their positions
+        count from their own first token. Shapes: n rows, w columns of prompts, v entries.
+        """
+        device = self.model.device
+        width, longest = max(len(row.ids) for row in rows), max(row.limit for row in rows)
+        ids = torch.zeros(len(rows), width, dtype=torch.long)
+        mask = torch.zeros(len(rows), width, dtype=torch.long)
+        for i, row in enumerate(rows):
+            ids[i, width - len(row.ids) :] = torch.tensor(row.ids)
+            mask[i, width - len(row.ids) :] = 1
+        ids, mask = ids.to(device), mask.to(device)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        uniforms = torch.stack([_uniforms(row.seed, longest) for row in rows]).to(device)
+        cache = DynamicCache(config=self.model.config)
+        new: list[list[int]] = [[] for _ in rows]
+        going = list(range(len(rows)))
+        for step in range(longest):
+            output = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            drawn = draw(output.logits[:, -1], uniforms[:, step], sampling.temperature, sampling.top_p)
+            for i, token in zip(going, drawn.tolist(), strict=True):
+                new[i].append(token)
+            kept = [
+                k for k, i in enumerate(going) if new[i][-1] not in self.ends and len(new[i]) < rows[i].limit
+            ]
+            if not kept:
+                break
+            if len(kept) < len(going):
+                rest = torch.tensor(kept, device=device)
+                cache.batch_select_indices(rest)
+                going = [going[k] for k in kept]
+                drawn, mask, positions, uniforms = drawn[rest], mask[rest], positions[rest], uniforms[rest]
+            ids = drawn[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(going), 1)], dim=1)
+            positions = positions[:, -1:] + 1
+        return new
+
+    def _completion(self, row: _Row, new: list[int], sent: str) -> Completion:
+        """The text is what the new ids add to the prompt's: decoded alone they may lose a space."""
+        stopped = new[-1] in self.ends
+        before = self._decoded(row.ids)
+        text = self._decoded(row.ids + new).removeprefix(before)
+        if not stopped:
+            text = text.rstrip("\ufffd")  # a character whose last bytes were not written any more
+        return Completion(text, sent, len(new), "stop" if stopped else "length")
+
+    def _decoded(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def draw(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
+    """One id [n] per row of `logits` [n, v], picked by its number of `uniforms` [n] in [0, 1).
+
+    Inverse transform sampling from the softmax at `temperature`, cut down to the fewest entries
+    whose probabilities reach `top_p` (nucleus sampling, Holtzman et al. 2020). Temperature 0 takes
+    the most probable entry.
+    """
+    if temperature == 0:
+        return logits.argmax(-1)
+    p = torch.softmax(logits.double() / temperature, dim=-1)
+    entries = None
+    if top_p < 1:
+        p, entries = p.sort(dim=-1, descending=True, stable=True)
+        p = p.masked_fill(p.cumsum(-1) - p >= top_p, 0.0)
+    cumulative = p.cumsum(-1)
+    place = torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)
+    place = place.clamp(max=logits.shape[-1] - 1)
+    return (place if entries is None else entries.gather(-1, place))[:, 0]
+
+
+def knows_system_role(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template writes a system message, and not just as it writes an assistant's."""
+
+    def rendered(role: str) -> str:
+        messages = [{"role": role, "content": "Rule."}, {"role": "user", "content": "Question?"}]
+        return str(tokenizer.apply_chat_template(messages, tokenize=False))
+
+    try:
+        system = rendered("system")
+    except TemplateError:
+        return False
+    try:
+        return "Rule." in system and system != rendered("assistant")
+    except TemplateError:
+        return True
+
+
+def _uniforms(seed: int, count: int) -> torch.Tensor:
+    return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _end_ids(*declared: int | list[int] | None) -> set[int]:
+    return {i for ids in declared if ids is not None for i in (ids if isinstance(ids, list) else [ids])}

@@ -1,0 +1,268 @@
+"""Step 01: from prompts to texts, or from people's documents to texts."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from tqdm import tqdm
+
+from lib import datasets, paths, store
+from lib.backends import weights
+from lib.backends.generating import Completion, Generator, Request, open_generator
+from lib.datasets.document import Document
+from lib.params import Folder, Human, Model, Sampling
+from lib.prompts import cut_repetition
+from lib.run import Run, command
+
+SCHEMA = pa.schema(
+    [
+        ("doc_id", pa.string()),
+        ("source", pa.string()),
+        ("dataset", pa.string()),
+        ("title", pa.string()),
+        ("prompt", pa.string()),
+        ("text", pa.string()),
+        ("status", pa.string()),  # ok, short or error
+        ("error", pa.string()),
+        ("retries", pa.int32()),
+        ("seed", pa.int64()),
+        ("finish_reason", pa.string()),  # stop or length
+        ("seconds", pa.float64()),
+        ("tokens", pa.int32()),  # that the model wrote
+        ("sent", pa.string()),  # what the model was given: the prompt in its template
+        ("cut", pa.string()),  # a repetition of the prompt, taken off the beginning of the text
+    ]
+)
+UNITS = {"retries": "attempts after the first", "seconds": "s", "tokens": "tokens of the source's model"}
+PACKAGES = {
+    "transformers": ("torch", "transformers", "tokenizers"),
+    "llama_cpp": ("llama-cpp-python",),
+    "openai": (),  # the server writes; which client asks it changes nothing
+}
+
+
+@dataclass(frozen=True)
+class GenerationSummary:
+    """What a file of texts holds, and what it took to make it: 0 texts were `written` if it was there."""
+
+    path: Path
+    texts: int
+    ok: int
+    short: int
+    errors: int
+    retries: int
+    written: int
+    seconds: float
+
+    def __str__(self) -> str:
+        made = f"{self.written} written in {self.seconds:.0f} s" if self.written else "all there already"
+        return (
+            f"{paths.shown(self.path)}: {self.texts} texts ({made}), {self.ok} ok, {self.short} short, "
+            f"{self.errors} failed, {self.retries} retries"
+        )
+
+
+def generate_texts(run: Run) -> GenerationSummary:
+    """Write `paths.texts` of the run's source: one row of `SCHEMA` per document, in their order.
+
+    People's texts are those of the dataset, or of `human_dir`. A model writes one text per prompt;
+    one with fewer than `min_characters` is tried again with another seed up to `max_retries` times
+    and then kept with the status "short". What failed is a row with the status "error" and no text.
+
+    A row's seed follows from the source, the document and the attempt, so neither the number of
+    texts nor the size of a batch changes a text. `seconds` is the time a single request took and
+    null where a batch shares its time; a file written on one machine twice is therefore the same to
+    the byte. A run that was stopped goes on where it stopped. A complete file is left alone, apart
+    from failed rows of a server, which get another chance.
+
+    Raises StudyError for documents or weights that are missing or cannot be read.
+    """
+    began = perf_counter()
+    path = paths.texts(run.dataset_name, run.source_name)
+    documents = _documents(run)
+    made = _record(run, documents)
+    with store.lock(path):
+        parts = store.Parts(path, SCHEMA, made)
+        if run.regenerate:
+            path.unlink(missing_ok=True)
+            shutil.rmtree(parts.folder, ignore_errors=True)
+        written = 0
+        if not store.is_complete(path, made):
+            match run.source:
+                case Human():
+                    written = len(documents)
+                    store.write(path, pd.DataFrame(_human_rows(run, documents)), SCHEMA, made)
+                case Model():
+                    written = _write_in_parts(run, run.source, documents, parts)
+        rows = store.read(path, command("01_generate", run))
+    counts = rows["status"].value_counts()
+    return GenerationSummary(
+        path=path,
+        texts=len(rows),
+        ok=int(counts.get("ok", 0)),
+        short=int(counts.get("short", 0)),
+        errors=int(counts.get("error", 0)),
+        retries=int(rows["retries"].sum()),
+        written=written,
+        seconds=perf_counter() - began,
+    )
+
+
+def _documents(run: Run) -> list[Document]:
+    match run.source:
+        case Human(human_dir=str(folder)):
+            documents = datasets.load(run.dataset_name, Folder(kind="folder", folder=folder))
+        case _:
+            documents = datasets.load(run.dataset_name, run.dataset)
+    wanted = run.source.generate if isinstance(run.source, Human) else run.source.sampling.generate
+    return documents[:wanted]
+
+
+def _record(run: Run, documents: Sequence[Document]) -> store.Record:
+    """What decides the texts. The code does not: texts are dear, `regenerate` makes them anew."""
+    parameters: dict[str, Any] = {"source": run.source_name, "dataset": run.dataset_name}
+    match run.source:
+        case Human():
+            inputs = {"documents": _digest(documents)}
+            packages: tuple[str, ...] = ()
+        case Model(weights=where):
+            parameters |= run.source.model_dump(include={"weights", "sampling", "chat", "system_prompt"})
+            prompts = [(document.doc_id, document.title, document.prompt) for document in documents]
+            inputs = {"prompts": _digest(prompts), "weights": weights.identity(where)}
+            packages = PACKAGES[where.backend]
+    return store.record("01_generate", parameters=parameters, inputs=inputs, packages=packages, units=UNITS)
+
+
+def _digest(content: Sequence[Any]) -> str:
+    plain = [asdict(item) if isinstance(item, Document) else item for item in content]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
+def _human_rows(run: Run, documents: Sequence[Document]) -> Iterator[dict[str, Any]]:
+    for document in documents:
+        yield {**_row(run, document), "text": document.text, "status": "ok", "retries": 0}
+
+
+def _row(run: Run, document: Document) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(SCHEMA.names),
+        "doc_id": document.doc_id,
+        "source": run.source_name,
+        "dataset": run.dataset_name,
+        "title": document.title,
+        "prompt": document.prompt,
+    }
+
+
+def _write_in_parts(run: Run, model: Model, documents: Sequence[Document], parts: store.Parts) -> int:
+    """Write the parts that are not there yet and join them; the number of texts written."""
+    generator = open_generator(model.weights)
+    size = generator.at_once
+    groups = [documents[first : first + size] for first in range(0, len(documents), size)]
+    written, tokens, began = 0, 0, perf_counter()
+    with tqdm(total=len(documents), unit="text", desc=run.source_name) as progress:
+        for number, group in enumerate(groups):
+            if not parts.done(number):
+                rows = _model_rows(run, model, generator, group)
+                parts.write(number, pd.DataFrame(rows))
+                written += len(rows)
+                tokens += sum(row["tokens"] for row in rows)
+                progress.set_postfix_str(f"{tokens / (perf_counter() - began):.0f} tokens/s")
+                if run.verbose:
+                    for row in rows:
+                        progress.write(_line(row))
+            progress.update(len(group))
+    parts.finish(len(groups))
+    return written
+
+
+def _model_rows(
+    run: Run, model: Model, generator: Generator, documents: Sequence[Document]
+) -> list[dict[str, Any]]:
+    """A row per document; those whose text is too short are tried again together."""
+    rows: dict[str, dict[str, Any]] = {}
+    pending = list(documents)
+    # Without chance in it, another attempt gives the same text.
+    attempts = 1 + (model.sampling.max_retries if model.sampling.temperature > 0 else 0)
+    for attempt in range(attempts):
+        requests = [_request(run, model, document, attempt) for document in pending]
+        completions = generator.generate(requests, model.sampling)
+        for document, request, completion in zip(pending, requests, completions, strict=True):
+            found = _model_row(document, request, completion, model.sampling)
+            earlier = rows.get(document.doc_id, {"retries": -1})["retries"]
+            found["retries"] = earlier + 1 + completion.retries
+            rows[document.doc_id] = {**_row(run, document), **found}
+        pending = [document for document in pending if rows[document.doc_id]["status"] == "short"]
+        if not pending:
+            break
+    return [rows[document.doc_id] for document in documents]
+
+
+def _request(run: Run, model: Model, document: Document, attempt: int) -> Request:
+    return Request(
+        prompt=document.prompt,
+        seed=seed_of(model.sampling.seed, run.source_name, document.doc_id, attempt),
+        chat=model.chat,
+        system_prompt=model.system_prompt,
+    )
+
+
+def _model_row(
+    document: Document, request: Request, completion: Completion, sampling: Sampling
+) -> dict[str, Any]:
+    cut, text = cut_repetition(document.prompt, completion.text)
+    long_enough = len(text.strip()) >= max(sampling.min_characters, 1)
+    return {
+        "text": text,
+        "status": "error" if completion.error else "ok" if long_enough else "short",
+        "error": completion.error,
+        "seed": request.seed,
+        "finish_reason": completion.finish_reason,
+        "seconds": completion.seconds,
+        "tokens": completion.tokens,
+        "sent": completion.sent,
+        "cut": cut or None,
+    }
+
+
+def seed_of(seed: int, source: str, doc_id: str, attempt: int) -> int:
+    """The seed of one text: 31 bits, which every backend takes."""
+    digest = hashlib.sha256(f"{seed}:{source}:{doc_id}:{attempt}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _line(row: dict[str, Any]) -> str:
+    about = row["error"] or " ".join(row["text"].split())[:80]
+    return f"{row['doc_id']}  {row['status']}, {row['tokens']} tokens, {row['retries']} retries: {about}"
+
+
+def read_texts(run: Run) -> pd.DataFrame:
+    """The rows of `SCHEMA` of the run's source."""
+    return store.read(paths.texts(run.dataset_name, run.source_name), command("01_generate", run))
+
+
+def summary_table(texts: pd.DataFrame) -> pd.DataFrame:
+    """Per status: how many texts, their mean length, and how many hit the limit of new tokens."""
+    texts = texts.assign(
+        characters=texts["text"].fillna("").str.len(), cut_off=texts["finish_reason"] == "length"
+    )
+    grouped = texts.groupby("status", sort=False)
+    return grouped.agg(
+        texts=("doc_id", "size"),
+        mean_characters=("characters", "mean"),
+        retries=("retries", "sum"),
+        cut_off=("cut_off", "sum"),
+    ).reset_index()
+
+
+def print_samples(texts: pd.DataFrame, count: int = 3) -> None:
+    """The first texts, each with its prompt, as plain print: a model's text is never markup."""
+    for row in texts.head(count).itertuples():
+        print(f"--- {row.doc_id}\n[{row.prompt}]{row.text}\n")
