@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from lib import paths
-from lib.params import load_study
+from lib.datasets.folder import text_files
+from lib.params import load_dataset, load_study
 
 STUDY = config.get("study", "demo")
 study = load_study(STUDY)
@@ -67,9 +68,16 @@ rule all:
         PAPER,
 
 
+def folder_files(wildcards):
+    """A folder's texts are inputs: a new or changed one makes the study anew."""
+    dataset = load_dataset(wildcards.dataset)
+    return [str(file) for file in text_files(paths.resolve(dataset.folder))] if dataset.kind == "folder" else []
+
+
 rule documents:
     input:
         LIBRARY,
+        folder_files,
         pattern(paths.dataset_file, "{dataset}"),
     output:
         update(pattern(paths.documents, "{dataset}")),

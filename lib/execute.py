@@ -47,6 +47,7 @@ def execute(step: str, parameters: Mapping[str, str]) -> Path:
     output = rendered(step, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
     running = output.with_name(f".{output.stem}.part.ipynb")
+    evidence = paths.failed_notebook(step, "-".join(parameters.values()))
     try:
         papermill.execute_notebook(
             paths.notebook(step),
@@ -58,7 +59,6 @@ def execute(step: str, parameters: Mapping[str, str]) -> Path:
             extra_arguments=["--log-level=ERROR"],
         )
     except PapermillExecutionError as error:
-        evidence = paths.failed_notebook(step, "-".join(parameters.values()))
         evidence.parent.mkdir(parents=True, exist_ok=True)
         running.replace(evidence)
         write_report(evidence)
@@ -69,6 +69,8 @@ def execute(step: str, parameters: Mapping[str, str]) -> Path:
             f"  to run just this again: python -m lib.execute {step} {given}"
         ) from None
     running.replace(output)
+    for past in (evidence, evidence.with_suffix(".html")):
+        past.unlink(missing_ok=True)
     return write_report(output)
 
 

@@ -118,7 +118,7 @@ def generate_texts(run: Run) -> GenerationSummary:
 def _documents(run: Run) -> list[Document]:
     match run.source:
         case Human(human_dir=str(folder)):
-            documents = datasets.load(run.dataset_name, Folder(kind="folder", folder=folder))
+            documents = datasets.read_folder(Folder(kind="folder", folder=folder))
         case _:
             documents = datasets.load(run.dataset_name, run.dataset)
     wanted = run.source.generate if isinstance(run.source, Human) else run.source.sampling.generate

@@ -1,6 +1,7 @@
 """The front page of a study, `rendered/index.html`: `python -m lib.index demo`."""
 
 import argparse
+import html
 import platform
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import nbformat
 
 from lib import paths, report, store
 from lib.errors import StudyError
+from lib.figures import comparison
 from lib.params import Study, load_source, load_study
 
 
@@ -36,7 +38,7 @@ def write_index(name: str) -> Path:
         comparisons=_comparisons(study),
         groups=_groups(study),
         failed=_failed(),
-        figures="",
+        figures=_figures(study),
         files=_files(name, study),
         versions=_versions(study),
         style=report.style(),
@@ -60,6 +62,21 @@ def _comparisons(study: Study) -> list[dict[str, Any]]:
         }
         for name in study.comparisons
     ]
+
+
+def _figures(study: Study) -> str:
+    """The effects of the study's first comparison: what to look at first."""
+    for name in study.comparisons:
+        tests = store.read(paths.comparison(name, "tests"), "make study")
+        level, spread = comparison.forest(tests), comparison.spread(tests)
+        return (
+            f"<h3>Level of uniformity ({html.escape(name)})</h3>"
+            "<p>Cliff's delta with 95 % intervals: right of the line, the first has the higher values.</p>"
+            f"{report.chart_html(level)}"
+            "<h3>Spread between texts</h3><p>Ratio of variances: right of the line, the texts of the first "
+            f"differ more among themselves.</p>{report.chart_html(spread)}"
+        )
+    return ""
 
 
 def _groups(study: Study) -> list[dict[str, Any]]:

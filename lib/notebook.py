@@ -1,6 +1,5 @@
 """What a notebook's first cell needs: its parameters checked, its charts drawn for every reader."""
 
-import io
 import json
 import logging
 import types
@@ -77,8 +76,5 @@ def chart_mimebundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 def table(rows: pd.DataFrame, caption: str = "", digits: int = 3) -> Markdown:
     """`rows` as a Markdown table, which HTML, PDF and Quarto all show."""
-    text = io.StringIO()
-    text.write(rows.to_markdown(index=False, floatfmt=f".{digits}f", missingval="–"))
-    if caption:
-        text.write(f"\n\n: {caption}")
-    return Markdown(text.getvalue())
+    text = rows.to_markdown(index=False, floatfmt=f".{digits}f", missingval="–") if len(rows) else "*none*"
+    return Markdown(f"{caption}:\n\n{text}" if caption else text)

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import nbformat
 import vl_convert as vlc
 from nbconvert import HTMLExporter
@@ -34,6 +35,12 @@ class ChartFigures(Preprocessor):
 
 
 VEGALITE_PREFIX = "application/vnd.vegalite."
+
+
+def chart_html(chart: alt.TopLevelMixin) -> str:
+    """A chart of the project as the figure that `chart_figure` makes of a stored one."""
+    spec = chart.to_dict()
+    return chart_figure(spec, vlc.vegalite_to_svg(json.dumps(spec)))
 
 
 def chart_figure(spec: dict[str, Any], svg: str) -> str:
@@ -88,4 +95,4 @@ def hydrate_script() -> str:
 @cache
 def vega_bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that may stand inside a page."""
-    return vlc.javascript_bundle().replace("</script", "<\\/script")
+    return vlc.javascript_bundle(None).replace("</script", "<\\/script")

@@ -47,7 +47,19 @@ def run_study(name: str) -> int:
 
 
 def snakemake(name: str) -> int:
-    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--keep-going", "--quiet", "all"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "all",
+        "--keep-going",
+        "--quiet",
+        "host",
+        "progress",
+        "reason",
+        "rules",
+    ]
     command += ["--rerun-triggers", "mtime", "input", "params", "--rerun-incomplete"]
     command += ["--snakefile", str(Path(__file__).parents[1] / "Snakefile"), "--config", f"study={name}"]
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}

@@ -8,12 +8,12 @@ s₁ … s_N of a text's tokens and their mean m:
 |---|---|---|
 | uid_variance | (1/N) Σ (sᵢ − m)² | Meister et al. 2021 |
 | uid_pairwise | (1/(N−1)) Σ (sᵢ₊₁ − sᵢ)² | Collins 2014; Meister et al. 2021 |
-| uid_local_difference | (1/(N−1)) Σ |sᵢ₊₁ − sᵢ| | Meister et al. 2021 |
-| uid_superlinear | (1/N) Σ sᵢ^1.25 | Meister et al. 2021 |
-| uid_cv | √uid_variance / m | scale-free |
-| uid_pairwise_ratio | uid_pairwise / uid_variance | scale-free |
-| uid_autocorrelation | Σ (sᵢ − m)(sᵢ₊₁ − m) / Σ (sᵢ − m)² | lag 1 |
-| uid_variance_first_64 | uid_variance of the first 64 tokens, missing in shorter texts | length-free |
+| local_difference | (1/(N−1)) Σ |sᵢ₊₁ − sᵢ| | Meister et al. 2021 |
+| super_linear_cost | (1/N) Σ sᵢ^1.25 | Meister et al. 2021 |
+| coefficient_of_variation | √uid_variance / m | scale-free |
+| pairwise_ratio | uid_pairwise / uid_variance | scale-free |
+| autocorrelation | Σ (sᵢ − m)(sᵢ₊₁ − m) / Σ (sᵢ − m)² | lag 1 |
+| uid_variance_first_n | uid_variance of the first 64 tokens, missing in shorter texts | length-free |
 """
 
 from collections.abc import Iterator
@@ -41,14 +41,15 @@ METRICS = {
     "uid_pairwise": "bits²",
     "vocab_size": "distinct tokens",
     "sentence_length": "words per sentence",
-    "uid_local_difference": "bits",
-    "uid_superlinear": "bits^1.25",
-    "uid_cv": "ratio",
-    "uid_pairwise_ratio": "ratio",
-    "uid_autocorrelation": "correlation",
-    f"uid_variance_first_{LEADING_TOKENS}": "bits²",
+    "local_difference": "bits",
+    "super_linear_cost": "bits^1.25",
+    "coefficient_of_variation": "ratio",
+    "pairwise_ratio": "ratio",
+    "autocorrelation": "correlation",
+    "uid_variance_first_n": "bits²",
 }
 COUNTS = ("tokens", "vocab_size")
+UNIFORMITY = ("uid_variance", "uid_pairwise", *list(METRICS)[list(METRICS).index("sentence_length") + 1 :])
 SCHEMA = pa.schema(
     [("doc_id", pa.string())] + [(name, pa.int64() if name in COUNTS else pa.float64()) for name in METRICS]
 )
@@ -151,16 +152,15 @@ def metrics(tokens: pd.DataFrame) -> pd.DataFrame:
             "uid_pairwise": pairwise,
             "vocab_size": by_text["token"].nunique().to_numpy(),
             "sentence_length": np.full(len(first), np.nan),
-            "uid_local_difference": np.add.reduceat(np.abs(difference), first) / (n - 1),
-            "uid_superlinear": np.add.reduceat(np.maximum(s, 0) ** SUPERLINEAR_POWER, first) / n,
-            "uid_cv": np.sqrt(variance) / mean,
-            "uid_pairwise_ratio": pairwise / variance,
-            "uid_autocorrelation": np.add.reduceat(product, first) / squares,
-            f"uid_variance_first_{LEADING_TOKENS}": _leading_variance(s, first, n, leading),
+            "local_difference": np.add.reduceat(np.abs(difference), first) / (n - 1),
+            "super_linear_cost": np.add.reduceat(np.maximum(s, 0) ** SUPERLINEAR_POWER, first) / n,
+            "coefficient_of_variation": np.sqrt(variance) / mean,
+            "pairwise_ratio": pairwise / variance,
+            "autocorrelation": np.add.reduceat(product, first) / squares,
+            "uid_variance_first_n": _leading_variance(s, first, n, leading),
         }
     table = pd.DataFrame(rows)
-    uniformity = [name for name in METRICS if name.startswith("uid_")]
-    return table.mask((table["tokens"] < 2).to_numpy()[:, None] & table.columns.isin(uniformity))
+    return table.mask((table["tokens"] < 2).to_numpy()[:, None] & table.columns.isin(UNIFORMITY))
 
 
 def _leading_variance(s: np.ndarray, first: np.ndarray, n: np.ndarray, leading: np.ndarray) -> np.ndarray:

@@ -49,7 +49,9 @@ def test_cells_hold_no_logic(committed):
     for cell in content.cells:
         if cell.cell_type == "code":
             lines = cell.source.splitlines()
-            assert not [line for line in lines if line.startswith(("for ", "while ", "if ", "def ", "class "))]
+            assert not [
+                line for line in lines if line.startswith(("for ", "while ", "if ", "def ", "class "))
+            ]
 
 
 def test_quarto_options_come_first_in_a_cell(committed):
@@ -73,9 +75,7 @@ def test_papermill_runs_a_step_from_the_root_from_notebooks_and_from_elsewhere(s
     piped = papermill("02_surprisal.ipynb", *given, cwd=small_study / "notebooks")
     assert piped.returncode == 0, piped.stderr
     nbformat.validate(nbformat.reads(piped.stdout, as_version=4))
-    third = papermill(
-        str(small_study / "notebooks" / "03_uid.ipynb"), "OUT.ipynb", *given, cwd=elsewhere
-    )
+    third = papermill(str(small_study / "notebooks" / "03_uid.ipynb"), "OUT.ipynb", *given, cwd=elsewhere)
     assert third.returncode == 0, third.stderr
     assert paths.uid("tiny-scorer", "notes", "human").exists()
 
@@ -94,7 +94,10 @@ def test_bad_input_fails_with_one_sentence_and_writes_no_data(project, given, se
     assert sentence in done.stderr
     evidence = nbformat.read(project / "OUT.ipynb", as_version=4)
     (error,) = [
-        output for cell in evidence.cells for output in cell.get("outputs", []) if output.output_type == "error"
+        output
+        for cell in evidence.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "error"
     ]
     assert len("".join(error.traceback).splitlines()) == 1
     assert [path.name for path in (project / "data").iterdir()] == ["models"]

@@ -19,10 +19,10 @@ build/models/scorer/model.safetensors: $(CORPUS)/.unpacked
 	$(RUN) training.pretrain --out $(@D) --half 1 --seed 2 --steps $(STEPS)
 
 build/models/instruct/model.safetensors: build/models/base/model.safetensors
-	$(RUN) training.instruct --base $(<D) --out $(@D) --half 0 --seed 3 --steps 300
+	$(RUN) training.instruct --base $(<D) --out $(@D) --half 0 --seed 3 --steps 200
 
 build/models/rlhf/model.safetensors: build/models/instruct/model.safetensors
-	$(RUN) training.prefer --instruct $(<D) --out $(@D) --half 0 --seed 4 --pairs 1200
+	$(RUN) training.prefer --instruct $(<D) --out $(@D) --half 0 --seed 4 --pairs 800
 
 data/models/tiny-%/model.safetensors: build/models/%/model.safetensors
 	$(RUN) training.evaluate --model $(<D)

@@ -22,7 +22,7 @@ from training.instruct import IGNORED, answer_ids, chat_ids, padded
 from training.sample import sample_answers
 
 BETA = 0.1
-RATE = 3e-5
+RATE = 1e-4
 BATCH = 8
 MIN_CHARACTERS, MAX_CHARACTERS = 300, 1200
 

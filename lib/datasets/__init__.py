@@ -14,28 +14,39 @@ SCHEMA = pa.schema([(column, pa.string()) for column in ("doc_id", "title", "pro
 def load(name: str, dataset: Dataset) -> list[Document]:
     """The documents of `dataset`, always in the same order; each `doc_id` is there once.
 
-    What takes long to find is kept in `paths.documents(name)`; several processes may ask at once.
-    Raises StudyError for what the dataset names and is not there or cannot be read.
+    They are kept in `paths.documents(name)`, where every later step finds them; several processes
+    may ask at once. Raises StudyError for what the dataset names and is not there or cannot be read.
     """
-    match dataset:
-        case Folder():
-            return folder.documents(paths.resolve(dataset.folder), dataset.title)[: dataset.texts]
-        case Pydocs():
-            return _kept(name, dataset)
-
-
-def _kept(name: str, dataset: Pydocs) -> list[Document]:
     path = paths.documents(name)
-    made = store.record(
-        "documents",
-        parameters=dataset.model_dump(),
-        inputs={package: pydocs.version(package) for package in dataset.packages},
-        packages=(),
-        units={},
-        code=("lib.datasets.pydocs",),
-    )
+    made = _record(dataset)
     with store.lock(path):
         if not store.is_complete(path, made):
-            found = pydocs.held_out_documents(**dataset.model_dump(exclude={"kind"}))
-            store.write(path, pd.DataFrame(found), SCHEMA, made)
-    return [Document(*row) for row in store.read(path, "01_generate").itertuples(index=False)]
+            store.write(path, pd.DataFrame(_found(dataset)), SCHEMA, made)
+    return [Document(**row) for row in store.read(path, f"python -m lib.datasets {name}").to_dict("records")]
+
+
+def _found(dataset: Dataset) -> list[Document]:
+    match dataset:
+        case Folder():
+            return read_folder(dataset)
+        case Pydocs():
+            return pydocs.held_out_documents(**dataset.model_dump(exclude={"kind"}))
+
+
+def read_folder(dataset: Folder) -> list[Document]:
+    """The documents of a folder as it is now."""
+    return folder.documents(paths.resolve(dataset.folder), dataset.title)[: dataset.texts]
+
+
+def _record(dataset: Dataset) -> store.Record:
+    match dataset:
+        case Folder():
+            files = folder.text_files(paths.resolve(dataset.folder))
+            inputs = {paths.shown(file): store.file_hash(file) for file in files}
+            code = ("lib.datasets.folder", "lib.datasets.openings")
+        case Pydocs():
+            inputs = {package: pydocs.version(package) for package in dataset.packages}
+            code = ("lib.datasets.pydocs", "lib.datasets.openings")
+    return store.record(
+        "documents", parameters=dataset.model_dump(), inputs=inputs, packages=(), units={}, code=code
+    )

@@ -15,13 +15,21 @@ def documents(folder: Path, title: Literal["first_line", "name"] = "first_line")
     Raises StudyError if there is no such folder or no text in it, and for a file that is not UTF-8
     or has nothing after its first sentence.
     """
+    return [
+        _document(path, path.relative_to(folder).with_suffix("").as_posix(), title)
+        for path in text_files(folder)
+    ]
+
+
+def text_files(folder: Path) -> list[Path]:
+    """The .txt files in and below `folder`. Raises StudyError if there is no folder or no file."""
     shown = paths.shown(folder)
     if not folder.is_dir():
         raise StudyError(f"There is no folder {shown}; give one that holds .txt files.")
     files = sorted(path for path in folder.rglob("*.txt") if path.is_file())
     if not files:
         raise StudyError(f"The folder {shown} holds no .txt files; put texts there, one per file.")
-    return [_document(path, path.relative_to(folder).with_suffix("").as_posix(), title) for path in files]
+    return files
 
 
 def _document(path: Path, doc_id: str, title_from: Literal["first_line", "name"]) -> Document:

@@ -49,7 +49,9 @@ def boxes(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
             color=class_colour(classes).legend(None),
             tooltip=["source", "min", "q25", "median", "q75", "max"],
         )
-        whiskers = base.mark_rule().encode(x=alt.X("min:Q", title=label(metric)), x2="max:Q")
+        whiskers = base.mark_rule().encode(
+            x=alt.X("min:Q", title=label(metric), scale=alt.Scale(zero=False)), x2="max:Q"
+        )
         middle = base.mark_bar(size=16, opacity=0.6).encode(x="q25:Q", x2="q75:Q")
         median = base.mark_tick(color="white", thickness=3, size=16).encode(
             x="median:Q", color=alt.value("white")
@@ -67,7 +69,7 @@ def forest(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> alt.TopLev
     return _intervals(
         tests[(tests["effect_name"] == "cliffs_delta") & tests["metric"].isin(list(metrics))],
         metrics,
-        title="Cliff's delta (right: the first has more)",
+        title="Cliff's delta",
         scale=alt.Scale(domain=[-1, 1]),
         none=0.0,
         what="Cliff's delta with 95 % intervals",
@@ -79,7 +81,7 @@ def spread(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> alt.TopLev
     return _intervals(
         tests[(tests["effect_name"] == "variance_ratio") & tests["metric"].isin(list(metrics))],
         metrics,
-        title="ratio of variances (right: the first spreads more)",
+        title="ratio of variances",
         scale=alt.Scale(type="log"),
         none=1.0,
         what="Ratios of the variance over texts with 95 % intervals",

@@ -121,8 +121,8 @@ def sample_curves(tokens: pd.DataFrame, doc_ids: Sequence[str]) -> alt.TopLevelM
         alt.Chart(chosen[["doc_id", "position", "smoothed"]])
         .mark_line(color=COLOUR)
         .encode(
-            x=alt.X("position:Q", title="token"),
-            y=alt.Y("smoothed:Q", title="surprisal (bits)"),
+            x=alt.X("position:Q", title="token (surprisal averaged over nine)"),
+            y=alt.Y("smoothed:Q", title="bits"),
             row=alt.Row("doc_id:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left")),
         )
         .properties(width=520, height=70)
