@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import lib
 from lib import paths
 from lib.datasets.folder import text_files
 from lib.params import load_dataset, load_study
@@ -17,7 +18,7 @@ study = load_study(STUDY)
 FIRST_SCORER, *FURTHER_SCORERS = study.scorers
 ROOT = paths.root()
 PYTHON = sys.executable
-LIBRARY = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "lib").rglob("*.py"))
+LIBRARY = sorted(str(file) for file in Path(lib.__file__).parent.rglob("*.py"))
 
 
 workdir: str(ROOT)

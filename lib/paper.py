@@ -89,7 +89,9 @@ class Paper:
         sources = ", ".join(f"{source} ({text_class})" for source, text_class in self.classes.items())
         datasets = ", ".join(f"{name} ({load_dataset(name).kind})" for name in self.study.datasets)
         contexts = {load_scorer(name).scoring.context for name in self.study.scorers}
-        given = " and ".join("the prompt" if context == "prompt" else "nothing" for context in sorted(contexts))
+        given = " and ".join(
+            {"prompt": "the prompt", "none": "nothing"}[context] for context in sorted(contexts)
+        )
         return (
             f"The sources are {sources}; the dataset is {datasets}; the scorer is "
             f"{', '.join(self.study.scorers)}, with {given} as context."
@@ -104,7 +106,7 @@ def paper(study: str = "demo", comparison: str = "all") -> Paper:
         for table in ("summary", "tests", "models")
     }
     statuses = {
-        (source, dataset): store.read(paths.texts(dataset, source), MADE_BY, ["status"])["status"].value_counts()
+        (source, dataset): store.read(paths.texts(dataset, source), MADE_BY)["status"].value_counts()
         for source in declared.sources_of(comparison)
         for dataset in declared.datasets
     }

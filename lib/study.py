@@ -62,7 +62,7 @@ def snakemake(name: str) -> int:
     ]
     command += ["--rerun-triggers", "mtime", "input", "params", "--rerun-incomplete"]
     command += ["--snakefile", str(Path(__file__).parents[1] / "Snakefile"), "--config", f"study={name}"]
-    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    environment = os.environ | {"PYTHONWARNINGS": "ignore", "QUARTO_PYTHON": sys.executable}
     return subprocess.run(command, cwd=paths.root(), env=environment, check=False).returncode
 
 

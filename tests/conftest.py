@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lib import study as study_module
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 SMALL_STUDY = """\
@@ -13,7 +15,8 @@ sources: [human, tiny-base, tiny-rlhf]
 datasets: [notes]
 scorers: [tiny-scorer]
 comparisons:
-  all: {sources: [human, tiny-base, tiny-rlhf]}
+  all: {sources: [human, tiny-base, tiny-rlhf], metrics: [mean_surprisal, uid_variance, uid_pairwise]}
+paper: true
 """
 
 
@@ -32,10 +35,30 @@ def small_study(project: Path) -> Path:
     return project
 
 
+@pytest.fixture(scope="session")
+def study_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the small study, under the name `demo`, has run from end to end."""
+    root = tmp_path_factory.mktemp("study")
+    make_project(root)
+    make_small_study(root)
+    (root / "params" / "studies" / "demo.yaml").write_text(SMALL_STUDY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDY_ROOT", str(root))
+        assert study_module.run_study("demo") == 0
+    return root
+
+
+@pytest.fixture
+def finished_study(study_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STUDY_ROOT", str(study_root))
+    return study_root
+
+
 def make_project(root: Path) -> None:
     shutil.copytree(REPOSITORY / "params", root / "params")
     shutil.copytree(REPOSITORY / "notebooks", root / "notebooks")
-    (root / "lib").symlink_to(REPOSITORY / "lib")
+    shutil.copytree(REPOSITORY / "paper", root / "paper")
+    shutil.copy(REPOSITORY / "_quarto.yml", root)
     (root / "data").mkdir()
     (root / "data" / "models").symlink_to(REPOSITORY / "data" / "models")
 
@@ -43,7 +66,19 @@ def make_project(root: Path) -> None:
 def make_small_study(root: Path) -> None:
     notes = root / "notes"
     notes.mkdir()
-    for number, topic in enumerate(("arrays", "files", "graphs", "matrices", "strings", "tables")):
+    topics = (
+        "arrays",
+        "files",
+        "graphs",
+        "lists",
+        "matrices",
+        "modules",
+        "numbers",
+        "strings",
+        "tables",
+        "trees",
+    )
+    for number, topic in enumerate(topics):
         (notes / f"{topic}.txt").write_text(
             f"About {topic}\n\nThis note explains how {topic} are made and used. "
             f"The first of its {number + 2} parts says what they are for. Each value has a name and a type, "
@@ -53,4 +88,4 @@ def make_small_study(root: Path) -> None:
     (root / "params" / "studies" / "small.yaml").write_text(SMALL_STUDY)
     for name in ("tiny-base", "tiny-rlhf"):
         file = root / "params" / f"{name}.yaml"
-        file.write_text(file.read_text().replace("generate: 150", "generate: 6").replace("320", "48"))
+        file.write_text(file.read_text().replace("generate: 150", "generate: 10").replace("320", "48"))

