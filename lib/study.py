@@ -46,7 +46,11 @@ def run_study(name: str) -> int:
     return status
 
 
+SAID = ("error:", "  what it had done:", "  to run just this again:")
+
+
 def snakemake(name: str) -> int:
+    """Run the Snakefile; of its chatter only what a person acts on reaches the terminal."""
     command = [
         sys.executable,
         "-m",
@@ -63,7 +67,18 @@ def snakemake(name: str) -> int:
     command += ["--rerun-triggers", "mtime", "input", "params", "--rerun-incomplete"]
     command += ["--snakefile", str(Path(__file__).parents[1] / "Snakefile"), "--config", f"study={name}"]
     environment = os.environ | {"PYTHONWARNINGS": "ignore", "QUARTO_PYTHON": sys.executable}
-    return subprocess.run(command, cwd=paths.root(), env=environment, check=False).returncode
+    with subprocess.Popen(
+        command, cwd=paths.root(), env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith(SAID):
+                print(line, end="", file=sys.stderr, flush=True)
+    if process.returncode and not any(line.startswith(SAID) for line in lines):
+        print("".join(lines[-30:]), file=sys.stderr)  # Snakemake's own trouble
+    return process.returncode
 
 
 if __name__ == "__main__":

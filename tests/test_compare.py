@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_ind
@@ -38,6 +39,9 @@ def made_up(n: int = 40, shift: float = 0.0, scale: float = 1.0, seed: int = 0) 
 def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, pd.DataFrame]]:
     """Writes step 03's files of the demo study; keyword arguments replace a source's rows."""
     monkeypatch.setattr(bootstrap, "DRAWS", 200)
+    demo = yaml.safe_load(paths.study_file("demo").read_text())
+    demo["comparisons"] = {"all": {"sources": demo["sources"]}}
+    paths.study_file("demo").write_text(yaml.safe_dump(demo))
     schema = pa.schema([("doc_id", pa.string()), *((m, pa.float64()) for m in METRICS)])
 
     def write(**changed: pd.DataFrame) -> dict[str, pd.DataFrame]:

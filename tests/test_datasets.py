@@ -148,3 +148,14 @@ def test_an_opening_is_the_first_sentence_and_nothing_is_lost(body, opening):
     found, rest = split_opening(body)
     assert found == opening
     assert found + rest == body
+
+
+def test_the_demo_study_has_at_least_100_held_out_texts_of_80_to_400_tokens(project):
+    from lib.backends.scoring import open_scoring_model
+    from lib.params import load_scorer
+
+    documents = datasets.load("pydocs", load_dataset("pydocs"))
+    model = open_scoring_model(load_scorer("tiny-scorer").weights)
+    lengths = [len(model.encode(document.text).ids) for document in documents]
+    assert sum(80 <= length <= 400 for length in lengths) >= 100
+    assert len(lengths) == 150

@@ -30,23 +30,23 @@ def study(shift: float, scale: float, n: int = 400) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def tested(shift: float, scale: float, n: int = 400) -> pd.DataFrame:
+def tested(shift: float, scale: float, n: int) -> pd.DataFrame:
     return pairwise_tests(study(shift, scale, n), PAIRS, ["uid_variance", "tokens"], draws=200)
 
 
 @pytest.fixture(scope="module")
 def none() -> pd.DataFrame:
-    return tested(0, 1)
+    return tested(0, 1, 400)
 
 
 @pytest.fixture(scope="module")
 def large() -> pd.DataFrame:
-    return tested(-1.5, 0.4)
+    return tested(-1.5, 0.4, 400)
 
 
 @pytest.fixture(scope="module")
 def turned() -> pd.DataFrame:
-    return tested(1.5, 2.5)
+    return tested(1.5, 2.5, 400)
 
 
 def test_no_effect(none):

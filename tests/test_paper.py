@@ -1,8 +1,10 @@
 """The paper: all that can be checked without Quarto, and the rendered page where Quarto is installed."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -79,7 +81,12 @@ def test_numbers_and_figures_come_from_the_study(finished_study):
 @pytest.mark.skipif(shutil.which("quarto") is None, reason="Quarto is not on PATH")
 def test_quarto_renders_a_page_that_loads_nothing(finished_study):
     done = subprocess.run(
-        ["quarto", "render", "paper/"], cwd=finished_study, capture_output=True, text=True, check=False
+        ["quarto", "render", "paper/"],
+        cwd=finished_study,
+        env=os.environ | {"QUARTO_PYTHON": sys.executable},  # as an activated environment has it
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     page = (finished_study / "_site" / "paper" / "index.html").read_text()

@@ -93,6 +93,6 @@ def test_a_wrong_params_file_is_named_with_its_field(project, content, sentence)
 
 def test_a_comparison_of_an_undeclared_source_names_the_nearest(project):
     file = project / "params" / "studies" / "demo.yaml"
-    file.write_text(file.read_text().replace("all: {sources: [human,", "all: {sources: [humans,"))
+    file.write_text(file.read_text().replace("    sources: [human,", "    sources: [humans,"))
     with pytest.raises(StudyError, match=re.escape("did you mean 'human'?")):
         params.load_study("demo")

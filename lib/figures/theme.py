@@ -36,7 +36,12 @@ def class_colour(classes: Mapping[str, str]) -> alt.Color:
 def study_theme() -> alt.theme.ThemeConfig:
     return alt.theme.ThemeConfig(
         config={
-            "padding": 14,  # fonts differ between readers; a label that is wider must not be cut
+            "padding": {
+                "left": 36,
+                "top": 10,
+                "right": 36,
+                "bottom": 10,
+            },  # fonts differ between readers; a label that is wider must not be cut
             "view": {"continuousWidth": WIDTH, "continuousHeight": HEIGHT, "stroke": None},
             "font": "system-ui, sans-serif",
             "axis": {"labelFontSize": 11, "titleFontSize": 12, "grid": True, "gridOpacity": 0.4},
