@@ -30,23 +30,23 @@ def study(shift: float, scale: float, n: int = 400) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def results_of(shift: float, scale: float, n: int) -> pd.DataFrame:
+def comparison_of(shift: float, scale: float, n: int = 400) -> pd.DataFrame:
     return pairwise_tests(study(shift, scale, n), PAIRS, ["uid_variance", "tokens"], draws=200)
 
 
 @pytest.fixture(scope="module")
 def none() -> pd.DataFrame:
-    return results_of(0, 1, 400)
+    return comparison_of(0, 1)
 
 
 @pytest.fixture(scope="module")
 def large() -> pd.DataFrame:
-    return results_of(-1.5, 0.4, 400)
+    return comparison_of(-1.5, 0.4)
 
 
 @pytest.fixture(scope="module")
 def turned() -> pd.DataFrame:
-    return results_of(1.5, 2.5, 400)
+    return comparison_of(1.5, 2.5)
 
 
 def test_no_effect(none):
@@ -87,7 +87,7 @@ def test_reversed_effect(turned):
 
 
 def test_few_texts_leave_it_open():
-    tests = results_of(0, 1, n=20)
+    tests = comparison_of(0, 1, n=20)
     assert findings.finding(tests, "uid_variance", "chat", "base").direction == "undecided"
     assert "nor shown to be alike" in findings.answer(tests, CLASSES)["level_base"]
     assert "stays open" in findings.finding(tests, "uid_variance", "chat", "base").sentence()
