@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lib.datasets.document import Document
 from training.corpus import train_documents
@@ -67,7 +67,7 @@ def finetune(
         progress.set_postfix(loss=f"{loss.item():.3f}")
 
 
-def chat_ids(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
+def chat_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     """The ids of `prompt` as a conversation that waits for its answer, begun by BOS."""
     conversation = [{"role": "user", "content": prompt}]
     text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)

@@ -24,7 +24,7 @@ from training.sample import sample_answers
 BETA = 0.1
 RATE = 1e-4
 BATCH = 8
-PASSES = 3
+PASSES = 1  # a second and a third one fit these pairs and no others
 MIN_CHARACTERS, MAX_CHARACTERS = 300, 1200
 
 Pair = tuple[list[int], list[int], list[int]]  # ids of a prompt, its preferred and its rejected answer

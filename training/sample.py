@@ -22,7 +22,7 @@ def sample_answers(
         longest = max(map(len, batch))
         ids = torch.tensor([[eos] * (longest - len(prompt)) + prompt for prompt in batch])
         mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in batch])
-        sampled = model.generate(
+        sampled = model.generate(  # type: ignore[operator]
             input_ids=ids, attention_mask=mask, do_sample=True, top_k=0, max_new_tokens=MAX_NEW_TOKENS
         )
         for row in sampled[:, longest:].tolist():

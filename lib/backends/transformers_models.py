@@ -29,7 +29,7 @@ def load(weights: Transformers) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
             f"The model {weights.model!r} cannot be loaded ({reason}); fetch its weights again."
         ) from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(torch.device(device)).eval()
+    model.to(torch.device(device)).eval()  # type: ignore[arg-type]
     return model, tokenizer
 
 
