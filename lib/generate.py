@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,12 +88,9 @@ def generate_texts(run: Run) -> GenerationSummary:
     documents = _documents(run)
     made = _record(run, documents)
     with store.lock(path):
-        parts = store.Parts(path, SCHEMA, made)
-        if run.regenerate:
-            path.unlink(missing_ok=True)
-            shutil.rmtree(parts.folder, ignore_errors=True)
         written = 0
-        if not store.is_complete(path, made):
+        if run.regenerate or not store.is_complete(path, made):
+            parts = store.Parts(path, SCHEMA, made, fresh=run.regenerate)
             match run.source:
                 case Human():
                     written = len(documents)
@@ -122,7 +118,13 @@ def _documents(run: Run) -> list[Document]:
         case _:
             documents = datasets.load(run.dataset_name, run.dataset)
     wanted = run.source.generate if isinstance(run.source, Human) else run.source.sampling.generate
-    return documents[:wanted]
+    rows = list(dict.fromkeys(_row_of(document) for document in documents))[:wanted]
+    return [document for document in documents if _row_of(document) in set(rows)]
+
+
+def _row_of(document: Document) -> str:
+    """The `doc_id` of the row that the document's text ends in."""
+    return document.joined_as or document.doc_id
 
 
 def _record(run: Run, documents: Sequence[Document]) -> store.Record:
@@ -145,9 +147,61 @@ def _digest(content: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
-def _human_rows(run: Run, documents: Sequence[Document]) -> Iterator[dict[str, Any]]:
+def _human_rows(run: Run, documents: Sequence[Document]) -> list[dict[str, Any]]:
+    rows = [
+        {
+            **_row(run, document),
+            "text": document.text,
+            "status": "ok" if document.text.strip() else "short",
+            "retries": 0,
+        }
+        for document in documents
+    ]
+    return joined(rows, documents)
+
+
+def joined(rows: Sequence[dict[str, Any]], documents: Sequence[Document]) -> list[dict[str, Any]]:
+    """One row per conversation where `documents` say so, its texts with a blank line between.
+
+    The row is that of the first prompt, the context in which the whole is scored. Its status is
+    "error" if nothing was written, and "ok" if one of its texts is.
+    """
+    conversations: dict[str, list[dict[str, Any]]] = {}
+    for row, document in zip(rows, documents, strict=True):
+        conversations.setdefault(_row_of(document), []).append(row)
+    return [
+        one[0] if doc_id == one[0]["doc_id"] else _joined_row(doc_id, one)
+        for doc_id, one in conversations.items()
+    ]
+
+
+def _joined_row(doc_id: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def total(column: str) -> int | None:
+        found = [row[column] for row in rows if row[column] is not None]
+        return sum(found) if found else None
+
+    statuses = [row["status"] for row in rows]
+    return {
+        **rows[0],
+        "doc_id": doc_id,
+        "text": "\n\n".join(row["text"].strip() for row in rows if row["text"].strip()),
+        "status": next(status for status in ("ok", "short", "error") if status in statuses),
+        "error": "; ".join(row["error"] for row in rows if row["error"]) or None,
+        **{column: total(column) for column in ("retries", "seconds", "tokens")},
+        "sent": "\n\n".join(row["sent"] for row in rows if row["sent"]) or None,
+    }
+
+
+def _groups(documents: Sequence[Document], size: int) -> Iterator[list[Document]]:
+    """About `size` consecutive documents each; a conversation stays in one group."""
+    group: list[Document] = []
     for document in documents:
-        yield {**_row(run, document), "text": document.text, "status": "ok", "retries": 0}
+        if len(group) >= size and _row_of(document) != _row_of(group[-1]):
+            yield group
+            group = []
+        group.append(document)
+    if group:
+        yield group
 
 
 def _row(run: Run, document: Document) -> dict[str, Any]:
@@ -164,8 +218,7 @@ def _row(run: Run, document: Document) -> dict[str, Any]:
 def _write_in_parts(run: Run, model: Model, documents: Sequence[Document], parts: store.Parts) -> int:
     """Write the parts that are not there yet and join them; the number of texts written."""
     generator = open_generator(model.weights)
-    size = generator.at_once
-    groups = [documents[first : first + size] for first in range(0, len(documents), size)]
+    groups = list(_groups(documents, generator.at_once))
     written, tokens, began = 0, 0, perf_counter()
     with tqdm(total=len(documents), unit="text", desc=run.source_name) as progress:
         for number, group in enumerate(groups):
@@ -202,7 +255,7 @@ def _model_rows(
         pending = [document for document in pending if rows[document.doc_id]["status"] == "short"]
         if not pending:
             break
-    return [rows[document.doc_id] for document in documents]
+    return joined([rows[document.doc_id] for document in documents], documents)
 
 
 def _request(run: Run, model: Model, document: Document, attempt: int) -> Request:

@@ -4,11 +4,11 @@ import pandas as pd
 import pyarrow as pa
 
 from lib import paths, store
-from lib.datasets import folder, pydocs
+from lib.datasets import corpora, folder, pydocs, rows
 from lib.datasets.document import Document
-from lib.params import Dataset, Folder, Pydocs
+from lib.params import Articles, Chats, Dataset, Dialogues, Folder, Pydocs
 
-SCHEMA = pa.schema([(column, pa.string()) for column in ("doc_id", "title", "prompt", "text")])
+SCHEMA = pa.schema([(column, pa.string()) for column in ("doc_id", "title", "prompt", "text", "joined_as")])
 
 
 def load(name: str, dataset: Dataset) -> list[Document]:
@@ -22,7 +22,8 @@ def load(name: str, dataset: Dataset) -> list[Document]:
     with store.lock(path):
         if not store.is_complete(path, made):
             store.write(path, pd.DataFrame(_found(dataset)), SCHEMA, made)
-    return [Document(**row) for row in store.read(path, f"python -m lib.datasets {name}").to_dict("records")]
+    table = store.read(path, f"python -m lib.datasets {name}")
+    return [Document(**row) for row in table.astype(object).where(table.notna(), None).to_dict("records")]
 
 
 def _found(dataset: Dataset) -> list[Document]:
@@ -31,6 +32,8 @@ def _found(dataset: Dataset) -> list[Document]:
             return read_folder(dataset)
         case Pydocs():
             return pydocs.held_out_documents(**dataset.model_dump(exclude={"kind"}))
+        case Articles() | Dialogues() | Chats():
+            return corpora.documents(dataset)
 
 
 def read_folder(dataset: Folder) -> list[Document]:
@@ -43,10 +46,13 @@ def _record(dataset: Dataset) -> store.Record:
         case Folder():
             files = folder.text_files(paths.resolve(dataset.folder))
             inputs = {paths.shown(file): store.file_hash(file) for file in files}
-            code = ("lib.datasets.folder", "lib.datasets.openings")
+            code: tuple[str, ...] = ("lib.datasets.folder", "lib.datasets.openings")
         case Pydocs():
             inputs = {package: pydocs.version(package) for package in dataset.packages}
             code = ("lib.datasets.pydocs", "lib.datasets.openings")
+        case Articles(rows=table) | Dialogues(rows=table) | Chats(rows=table):
+            inputs = rows.identity(table)
+            code = ("lib.datasets.corpora", "lib.datasets.rows", "lib.datasets.openings")
     return store.record(
         "documents", parameters=dataset.model_dump(), inputs=inputs, packages=(), units={}, code=code
     )

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 class Document:
     """One opening and how a person went on from it.
 
-    `prompt` is what every source is given (here: the title, an empty line, the first sentence) and
-    `text` what the author wrote after it, so that `prompt + text` is the whole document.
+    `prompt` is what every source is given (of an article: the title, an empty line, the first
+    sentence) and `text` what the author wrote after it. Documents with the same `joined_as` are
+    parts of one conversation, whose texts become one row of that name.
     """
 
     doc_id: str
     title: str
     prompt: str
     text: str
+    joined_as: str | None = None

@@ -1,0 +1,58 @@
+"""The five things that a person declares: source, scorer, dataset, comparison, study.
+
+Each is a YAML file under `params/` or an entry in a study's file. Everything is checked when it is
+read; what is wrong ends in one sentence that names the file, the field and what is allowed.
+"""
+
+from lib.params.corpora import Articles, Chats, Corpus, Dataset, Dialogues, Folder, Opening, Pydocs, Rows
+from lib.params.declared import Declared, Slug, TextClass
+from lib.params.reading import load_dataset, load_scorer, load_source, source_names, validated
+from lib.params.sources import (
+    AnySource,
+    Human,
+    LlamaCpp,
+    Model,
+    OpenAI,
+    Sampling,
+    Scorer,
+    Scoring,
+    Source,
+    Transformers,
+    Weights,
+)
+from lib.params.studies import Comparison, Study, UidSettings, load_study
+
+__all__ = [
+    "AnySource",
+    "Articles",
+    "Chats",
+    "Comparison",
+    "Corpus",
+    "Dataset",
+    "Declared",
+    "Dialogues",
+    "Folder",
+    "Human",
+    "LlamaCpp",
+    "Model",
+    "OpenAI",
+    "Opening",
+    "Pydocs",
+    "Rows",
+    "Sampling",
+    "Scorer",
+    "Scoring",
+    "Slug",
+    "Source",
+    "Study",
+    "TextClass",
+    "Transformers",
+    "UidSettings",
+    "Weights",
+    "load_dataset",
+    "load_scorer",
+    "load_source",
+    "load_study",
+    "source_names",
+    "validated",
+]

@@ -1,0 +1,97 @@
+"""Reading what is declared; what is wrong ends in one sentence that names the file and the field."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from lib import paths
+from lib.errors import StudyError, nearest
+from lib.params.corpora import Dataset
+from lib.params.sources import AnySource, Model, Scorer, Source
+
+
+def load_source(name: str) -> Source:
+    """The human or model source `name`. Raises StudyError if there is none, or its file is wrong."""
+    declared = read(paths.source_file(name), TypeAdapter(AnySource), "model", name)
+    if isinstance(declared, Scorer):
+        raise StudyError(
+            f"{name!r} is a scorer and writes no texts; the sources are {', '.join(source_names())}."
+        )
+    return declared
+
+
+def load_scorer(name: str) -> Scorer:
+    """The scorer `name`; a model source can be one, too."""
+    declared = read(paths.source_file(name), TypeAdapter(AnySource), "scorer", name)
+    match declared:
+        case Scorer():
+            return declared
+        case Model():
+            return Scorer(kind="scorer", weights=declared.weights, scoring=declared.scoring)
+        case _:
+            raise StudyError(f"{name!r} stands for people and cannot score; name a model.")
+
+
+def load_dataset(name: str) -> Dataset:
+    return read(paths.dataset_file(name), TypeAdapter(Dataset), "dataset", name)
+
+
+def source_names() -> list[str]:
+    """The human and model sources that params/ declares."""
+    return [
+        path.stem
+        for path in sorted(paths.source_file("x").parent.glob("*.yaml"))
+        if (yaml.safe_load(path.read_text()) or {}).get("kind") != "scorer"
+    ]
+
+
+def read(path: Path, adapter: TypeAdapter, what: str, name: str) -> Any:
+    if not path.exists():
+        hint = nearest(name, (file.stem for file in path.parent.glob("*.yaml")))
+        raise StudyError(f"There is no {what} {name!r} ({path.relative_to(paths.root())}); {hint}")
+    shown = str(path.relative_to(paths.root()))
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise StudyError(f"{shown} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from error
+    return validated(adapter, content, shown)
+
+
+def validated(adapter: TypeAdapter, content: object, where: str) -> Any:
+    """`content` as the type of `adapter`, or a StudyError about the first thing wrong with it."""
+    try:
+        return adapter.validate_python(content)
+    except ValidationError as error:
+        raise StudyError(f"{where}: {_sentence(error, adapter)}") from None
+
+
+def _sentence(error: ValidationError, adapter: TypeAdapter) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"] if part not in _UNION_TAGS) or "the file"
+    match first["type"]:
+        case "extra_forbidden":
+            return f"unknown field `{field}`; {nearest(field.rpartition('.')[2], _field_names(adapter))}"
+        case "missing":
+            return f"`{field}` is missing."
+        case "value_error":
+            return f"{first['ctx']['error']}."
+        case _:
+            message = first["msg"][0].lower() + first["msg"][1:]
+            return f"`{field}` is {first['input']!r}, but {message.replace('input should', 'it should')}."
+
+
+# Pydantic puts the member of a union that was chosen into the path of a field.
+_UNION_TAGS = {
+    *("human", "model", "scorer", "transformers", "llama_cpp", "openai"),
+    *("pydocs", "folder", "articles", "dialogues", "chats"),
+}
+
+
+def _field_names(adapter: TypeAdapter) -> set[str]:
+    schema = adapter.json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return {name for part in parts for name in part.get("properties", {})}

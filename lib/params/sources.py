@@ -1,0 +1,113 @@
+"""Sources and scorers, and where a model's weights are."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lib.params.declared import Declared, Slug, TextClass
+
+# Where a model's weights are, one class per backend.
+
+
+class Transformers(Declared):
+    """Weights that the library transformers loads: a folder or a name on the Hugging Face hub."""
+
+    backend: Literal["transformers"]
+    model: str
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    trust_remote_code: bool = False
+
+
+class LlamaCpp(Declared):
+    """A GGUF file for llama.cpp: a local path, or `file` within the hub repository `repo`."""
+
+    backend: Literal["llama_cpp"]
+    file: str
+    repo: str | None = None
+    revision: str | None = None
+    context_length: int = Field(4096, ge=8)
+
+
+class OpenAI(Declared):
+    """A model behind an OpenAI-compatible server; the key comes from the environment only."""
+
+    backend: Literal["openai"]
+    model: str
+    base_url: str = "http://localhost:1234/v1"
+    api_key_variable: str = "OPENAI_API_KEY"
+    concurrency: int = Field(4, ge=1, le=256)
+    timeout: float = Field(300, gt=0, description="seconds for one answer")
+
+
+Weights = Annotated[Transformers | LlamaCpp | OpenAI, Field(discriminator="backend")]
+
+
+# Sources and scorers.
+
+
+class Sampling(Declared):
+    """How a model continues the prompts; the defaults are the original study's."""
+
+    generate: int = Field(300, ge=1, description="how many texts")
+    temperature: float = Field(0.9, ge=0, le=5)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1, description="new tokens at most")
+    max_retries: int = Field(3, ge=0, le=100)
+    min_characters: int = Field(200, ge=0, description="a shorter text is tried again")
+    seed: int = Field(0, ge=0)
+
+
+class Scoring(Declared):
+    """How a scorer reads a text."""
+
+    context: Literal["prompt", "none"] = "prompt"
+    window: int | None = Field(None, ge=2, description="tokens; the model's context by default")
+    stride: int | None = Field(None, ge=1, description="tokens; half the window by default")
+    entropy: bool = False
+
+
+class Human(Declared):
+    """Texts that people wrote: the `text` column of each dataset."""
+
+    kind: Literal["human"]
+    study: Slug = "demo"
+    label: str | None = None
+    human_dir: str | None = Field(None, description="a folder of .txt files in place of the dataset")
+    generate: int | None = Field(None, ge=1, description="how many texts; the dataset's number by default")
+
+    @property
+    def text_class(self) -> TextClass:
+        return "human"
+
+    @property
+    def family(self) -> str:
+        return "human"
+
+
+class Model(Declared):
+    """A language model that continues the prompts."""
+
+    kind: Literal["model"]
+    text_class: Literal["base", "instruct", "rlhf"] = Field(alias="class")
+    family: str
+    weights: Weights
+    study: Slug = "demo"
+    label: str | None = None
+    chat: bool = Field(False, description="send the prompt through the model's chat template")
+    system_prompt: str | None = None
+    sampling: Sampling = Sampling()
+    scoring: Scoring = Scoring()
+
+
+class Scorer(Declared):
+    """A language model that gives every token its surprisal."""
+
+    kind: Literal["scorer"]
+    weights: Weights
+    label: str | None = None
+    scoring: Scoring = Scoring()
+
+
+Source = Human | Model
+AnySource = Annotated[Human | Model | Scorer, Field(discriminator="kind")]

@@ -1,0 +1,113 @@
+"""Comparisons and studies."""
+
+from collections.abc import Iterable
+from itertools import combinations
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from lib import paths
+from lib.errors import StudyError, nearest
+from lib.params.declared import Declared, Slug, TextClass
+from lib.params.reading import load_source, read
+
+
+class Comparison(Declared):
+    """A named set of sources, how they form groups, and which pairs of groups are compared.
+
+    Without `sources`, `classes` or `families` it is about all sources of the study.
+    """
+
+    sources: tuple[str, ...] = ()
+    classes: tuple[TextClass, ...] = ()
+    families: tuple[str, ...] = ()
+    pooled: bool = Field(False, description="one group per family where `families` are named, else per class")
+    against: str | None = Field(None, description="compare this group with each of the others only")
+    metrics: tuple[str, ...] = Field((), description="columns of step 03; all by default")
+    margin: float = Field(0.3, gt=0, description="standard deviations within which groups are equivalent")
+
+    @model_validator(mode="after")
+    def _against_is_a_source(self) -> "Comparison":
+        if sum(map(bool, (self.sources, self.classes, self.families))) > 1:
+            raise ValueError("a comparison names `sources`, `classes` or `families`, one of the three")
+        if self.sources and len(self.sources) < 2:
+            raise ValueError("a comparison needs two `sources` or more")
+        if self.against and self.sources and not self.pooled and self.against not in self.sources:
+            raise ValueError(f"`against: {self.against}` is none of its sources")
+        return self
+
+    def pairs(self, groups: Iterable[str]) -> list[tuple[str, str]]:
+        """The pairs of `groups` that are compared."""
+        if self.against is None:
+            return list(combinations(groups, 2))
+        return [(self.against, group) for group in groups if group != self.against]
+
+
+class UidSettings(Declared):
+    """The free numbers of the UID metrics (see `lib.uid`)."""
+
+    power: float = Field(1.25, gt=1, le=10, description="k of the super-linear cost")
+    first_n: int = Field(64, ge=2, description="leading tokens of `uid_variance_first_n`")
+    ttr_window: int = Field(50, ge=2, description="tokens of the moving type–token ratio")
+
+
+class Study(Declared):
+    """What is compared with what."""
+
+    title: str
+    sources: tuple[str, ...] = Field(min_length=1)
+    datasets: tuple[Slug, ...] = Field(min_length=1)
+    scorers: tuple[str, ...] = Field(min_length=1)
+    comparisons: dict[Slug, Comparison] = Field(default_factory=dict)
+    paper: bool = Field(False, description="whether paper/ is about this study")
+    uid: UidSettings = UidSettings()
+
+    def sources_of(self, comparison: str) -> tuple[str, ...]:
+        """The sources of a comparison. Raises StudyError if the study has none of that name."""
+        return tuple(source for group in self.groups_of(comparison).values() for source in group)
+
+    def groups_of(self, comparison: str) -> dict[str, tuple[str, ...]]:
+        """The groups of a comparison, each with its sources; a source is a group unless they are pooled.
+
+        Raises StudyError if the study has no comparison of that name or it has fewer than two groups.
+        """
+        if comparison not in self.comparisons:
+            raise StudyError(
+                f"The study has no comparison {comparison!r}; {nearest(comparison, self.comparisons)}"
+            )
+        declared = self.comparisons[comparison]
+        groups: dict[str, tuple[str, ...]] = {}
+        for name in declared.sources or self.sources:
+            source = load_source(name)
+            if declared.classes and source.text_class not in declared.classes:
+                continue
+            if declared.families and source.family not in declared.families:
+                continue
+            pool = source.family if declared.families else source.text_class
+            group = pool if declared.pooled else name
+            groups[group] = (*groups.get(group, ()), name)
+        if len(groups) < 2:
+            raise StudyError(
+                f"Comparison {comparison!r} needs two groups and has {', '.join(groups) or 'none'}; "
+                f"the study's sources are {', '.join(self.sources)}."
+            )
+        if declared.against is not None and declared.against not in groups:
+            raise StudyError(
+                f"Comparison {comparison!r} has no group {declared.against!r} to be `against`; "
+                f"{nearest(declared.against, groups)}"
+            )
+        return groups
+
+    @model_validator(mode="after")
+    def _compared_sources_are_declared(self) -> "Study":
+        for name, comparison in self.comparisons.items():
+            for source in comparison.sources:
+                if source not in self.sources:
+                    hint = nearest(source, self.sources)
+                    raise ValueError(
+                        f"comparison {name!r} names the source {source!r}, not in `sources`; {hint}"
+                    )
+        return self
+
+
+def load_study(name: str) -> Study:
+    return read(paths.study_file(name), TypeAdapter(Study), "study", name)
