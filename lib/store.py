@@ -25,6 +25,7 @@ from lib.errors import StudyError
 
 Record = dict[str, Any]
 KEY = b"study"
+MEASURED = "measured"  # the part of a record that a step finds out as it runs; it decides nothing
 
 
 def record(
@@ -82,7 +83,13 @@ def _content_hash(path: Path, size: int, modified: int) -> bytes:
 
 def is_complete(path: Path, expected: Record) -> bool:
     """Whether `path` is there, whole, and made as `expected` says."""
-    return path.exists() and _record_or_none(path) == expected
+    found = _record_or_none(path) if path.exists() else None
+    return found is not None and {**found, MEASURED: None} == {**expected, MEASURED: None}
+
+
+def measured(path: Path) -> dict[str, Any]:
+    """What the step that made `path` found out while it ran. Raises StudyError as `read_record`."""
+    return read_record(path).get(MEASURED) or {}
 
 
 def read_record(path: Path) -> Record:
@@ -161,13 +168,22 @@ class Parts:
     def done(self, number: int) -> bool:
         return is_complete(self._file(number), self.made)
 
-    def write(self, number: int, rows: pd.DataFrame | pa.Table) -> None:
-        write(self._file(number), rows, self.schema, self.made)
+    def write(
+        self, number: int, rows: pd.DataFrame | pa.Table, found: Mapping[str, Any] | None = None
+    ) -> None:
+        write(self._file(number), rows, self.schema, self._with(found))
 
-    def finish(self, count: int) -> None:
+    def measured(self, number: int) -> dict[str, Any]:
+        """What `write` was given as `found`."""
+        return measured(self._file(number))
+
+    def finish(self, count: int, found: Mapping[str, Any] | None = None) -> None:
         """Join the parts 0 … count−1 into the output and remove them."""
-        write_stream(self.path, self._tables(count), self.schema, self.made)
+        write_stream(self.path, self._tables(count), self.schema, self._with(found))
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _with(self, found: Mapping[str, Any] | None) -> Record:
+        return {**self.made, MEASURED: dict(found)} if found else self.made
 
     def _tables(self, count: int) -> Iterator[pa.Table]:
         return (pq.read_table(self._file(number)) for number in range(count))

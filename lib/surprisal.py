@@ -1,7 +1,8 @@
 """Step 02: every token of every text gets its surprisal, −log₂ p(token | what came before), in bits.
 
 The sequence that the scorer reads is BOS, the prompt's tokens, the text's tokens. Prompt and text
-are tokenised apart, so that no token straddles the border and the text's tokens tile the text.
+are tokenised apart, so that no token straddles the border and the text's tokens tile the text. BOS
+stands there once; the further windows of a long text begin in its midst and have none.
 
 As a library:
 
@@ -10,47 +11,27 @@ As a library:
     score(["The cat sat on the mat."], scorer="tiny-scorer")
 """
 
+import gc
+import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from lib import paths, store
 from lib.backends import weights
-from lib.backends.scoring import Encoding, Request, ScoringModel, open_scoring_model
-from lib.params import Scorer, load_scorer
+from lib.backends.scoring import open_scoring_model
+from lib.params import Transformers, load_scorer
 from lib.run import Run, command
-from lib.windows import windows
-from lib.words import Words, boundaries, group, word_surprisal
+from lib.scoring import SCHEMA, WORD_SCHEMA, Text, reading, score_rows
 
-SCHEMA = pa.schema(
-    [
-        ("doc_id", pa.string()),
-        ("position", pa.int32()),
-        ("token_id", pa.int32()),
-        ("token", pa.string()),
-        ("start", pa.int32()),
-        ("end", pa.int32()),
-        ("surprisal", pa.float64()),
-        ("entropy", pa.float64()),
-        ("context", pa.int32()),
-    ]
-)
-WORD_SCHEMA = pa.schema(
-    [
-        ("doc_id", pa.string()),
-        ("position", pa.int32()),
-        ("word", pa.string()),
-        ("start", pa.int32()),
-        ("end", pa.int32()),
-        ("surprisal", pa.float64()),
-        ("surprisal_uncorrected", pa.float64()),
-    ]
-)
 UNITS = {
     "surprisal": "bits",
     "entropy": "bits",
@@ -61,43 +42,52 @@ UNITS = {
 }
 CODE = (
     "lib.surprisal",
+    "lib.scoring",
     "lib.windows",
     "lib.words",
     "lib.backends.scoring",
+    "lib.backends.packed",
     "lib.backends.transformers_scoring",
 )
 CHARACTERS_PER_PART = 32_768
-
-
-@dataclass(frozen=True)
-class Text:
-    """One text to score, with the prompt that it grew from."""
-
-    doc_id: str
-    prompt: str
-    text: str
+TEXTS_FOR_DEVIATION = 8
 
 
 @dataclass(frozen=True)
 class ScoringSummary:
-    """What was scored and how fast; `not_scored` maps a doc_id to the reason."""
+    """What was scored and how fast.
+
+    `scored_now` counts the tokens of this run, 0 if all was there; `seconds` is what they took,
+    without opening the scorer. `not_scored` maps a doc_id to the reason. `measured` is what the run
+    found out about the scorer: its BOS, window and stride, and the deviation of its dtype.
+    """
 
     texts: int
     tokens: int
+    words: int
     scored_now: int
     seconds: float
     not_scored: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.scored_now / self.seconds if self.scored_now else 0.0
 
     def table(self) -> pd.DataFrame:
-        speed = f"{self.scored_now / self.seconds:,.0f}" if self.scored_now else "all there already"
-        return pd.DataFrame(
-            {
-                "texts": [self.texts],
-                "tokens": [self.tokens],
-                "tokens per second": [speed],
-                "texts not scored": [len(self.not_scored)],
-            }
-        )
+        speed = f"{self.tokens_per_second:,.0f}" if self.scored_now else "all there already"
+        row = {
+            "texts": self.texts,
+            "tokens": self.tokens,
+            "words": self.measured.get("why_no_words") or self.words,
+            "tokens per second": speed,
+            "texts not scored": len(self.not_scored),
+        }
+        if deviation := self.measured.get("deviation"):
+            row["deviation from float32"] = deviation.get("not_measured") or (
+                f"{deviation['mean_absolute']:.4f} bits a token, at most {deviation['largest']:.3f}"
+            )
+        return pd.DataFrame([row])
 
     def not_scored_table(self) -> pd.DataFrame:
         return pd.DataFrame(self.not_scored.items(), columns=["doc_id", "reason"])
@@ -108,7 +98,8 @@ def score(
 ) -> pd.DataFrame:
     """The tokens of `texts` as rows of `SCHEMA`; `doc_id` is a text's number, "0" for the first.
 
-    `scorer` is the name of a params file. Raises StudyError if there is none or it cannot be opened.
+    `scorer` is the name of a params file. Warns of a text that cannot be scored, an empty one say.
+    Raises StudyError if there is no such scorer or it cannot be opened.
     """
     declared = load_scorer(scorer)
     declared = declared.model_copy(
@@ -116,23 +107,31 @@ def score(
     )
     given = prompts if prompts is not None else [""] * len(texts)
     rows = [Text(str(i), prompt, text) for i, (prompt, text) in enumerate(zip(given, texts, strict=True))]
-    tokens, _ = score_part(open_scoring_model(declared.weights), declared, rows)
-    return tokens.to_pandas()
+    model = open_scoring_model(declared.weights)
+    parts = [score_rows(model, declared.scoring, part) for part in _parts(rows)]
+    for part in parts:
+        for doc_id, reason in part.not_scored.items():
+            warnings.warn(f"Text {doc_id} is not scored: {reason}.", stacklevel=2)
+    return pa.concat_tables([SCHEMA.empty_table(), *(part.tokens for part in parts)]).to_pandas()
 
 
 def score_texts(run: Run) -> ScoringSummary:
     """Write `paths.surprisals` and `paths.words` of the run's source.
 
-    Texts without a word (an error, or nothing written) are left out and listed with the reason. A
-    run that was stopped continues after its last complete part; complete files are left alone.
+    Texts without a word (an error, or nothing written) and those that the scorer cannot do are left
+    out and listed with the reason. A run that was stopped continues after its last complete part;
+    complete files are left alone.
 
-    Raises StudyError for a missing or broken file of texts, or missing weights.
+    Raises StudyError for a missing or broken file of texts, missing weights, or a window that does
+    not suit the scorer.
     """
-    began = perf_counter()
-    columns = ["doc_id", "prompt", "text", "status", "error"]
-    rows = store.read(paths.texts(run.dataset_name, run.source_name), command("01_generate", run), columns)
+    rows = store.read(
+        paths.texts(run.dataset_name, run.source_name),
+        command("01_generate", run),
+        ["doc_id", "prompt", "text", "status", "error"],
+    ).fillna({"prompt": "", "text": "", "error": ""})
     not_scored = {
-        row.doc_id: row.error if isinstance(row.error, str) and row.error else "the text is empty"
+        row.doc_id: row.error or "the text is empty"
         for row in rows.itertuples()
         if row.status == "error" or not row.text
     }
@@ -142,23 +141,26 @@ def score_texts(run: Run) -> ScoringSummary:
     tokens_path = paths.surprisals(run.scorer_name, run.dataset_name, run.source_name)
     words_path = paths.words(run.scorer_name, run.dataset_name, run.source_name)
     made = _record(run)
-    scored_now = 0
+    scored_now, seconds = 0, 0.0
     with store.lock(tokens_path):
         there = store.is_complete(tokens_path, made) and store.is_complete(words_path, made)
         if run.regenerate or not there:
-            scored_now = _score_in_parts(
+            scored_now, seconds = _score_in_parts(
                 run,
                 texts,
                 store.Parts(tokens_path, SCHEMA, made, fresh=run.regenerate),
                 store.Parts(words_path, WORD_SCHEMA, made, fresh=run.regenerate),
             )
-    doc_ids = store.read(tokens_path, command("02_surprisal", run), ["doc_id"])["doc_id"]
+        measured = store.measured(tokens_path)
+    not_scored |= measured.pop("not_scored", {})
     return ScoringSummary(
-        texts=doc_ids.nunique(),
-        tokens=len(doc_ids),
+        texts=len(rows) - len(not_scored),
+        tokens=pq.read_metadata(tokens_path).num_rows,
+        words=pq.read_metadata(words_path).num_rows,
         scored_now=scored_now,
-        seconds=perf_counter() - began,
+        seconds=seconds,
         not_scored=not_scored,
+        measured=measured,
     )
 
 
@@ -175,114 +177,95 @@ def most_surprising(tokens: pd.DataFrame, count: int = 15, at_least: int = 5) ->
     return by_token.assign(token=by_token["token"].map(repr))
 
 
-def score_part(model: ScoringModel, scorer: Scorer, texts: Sequence[Text]) -> tuple[pa.Table, pa.Table]:
-    """The tokens and the words of `texts`, as tables of `SCHEMA` and `WORD_SCHEMA`."""
-    plans = [_plan(model, scorer, text) for text in texts]
-    requests = [request for plan in plans for request in plan.requests]
-    scores = iter(model.score(requests, entropy=scorer.scoring.entropy))
-    tokens, words = [], []
-    for plan in plans:
-        own = [next(scores) for _ in plan.requests]
-        surprisal = _joined([part.surprisal for part in own])
-        entropy = _joined([part.entropy for part in own if part.entropy is not None])
-        tokens.append(plan.token_rows(surprisal, entropy if scorer.scoring.entropy else None))
-        if model.marks_words:
-            words.append(plan.word_rows(surprisal, _joined([part.boundary for part in own])))
-    return (
-        pa.concat_tables([SCHEMA.empty_table(), *tokens]),
-        pa.concat_tables([WORD_SCHEMA.empty_table(), *words]),
-    )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One text, its tokens and words, and the windows in which the scorer reads it."""
-
-    text: Text
-    encoding: Encoding
-    spelled: list[str]
-    words: Words
-    requests: list[Request]
-    context: np.ndarray  # [tokens]
-
-    def token_rows(self, surprisal: np.ndarray, entropy: np.ndarray | None) -> pa.Table:
-        count = len(self.encoding.ids)
-        columns = {
-            "doc_id": [self.text.doc_id] * count,
-            "position": np.arange(count),
-            "token_id": self.encoding.ids,
-            "token": self.spelled,
-            "start": self.encoding.starts,
-            "end": self.encoding.ends,
-            "surprisal": surprisal,
-            "entropy": pa.nulls(count) if entropy is None else entropy,
-            "context": self.context,
-        }
-        return _table(columns, SCHEMA)
-
-    def word_rows(self, surprisal: np.ndarray, boundary: np.ndarray) -> pa.Table:
-        corrected, uncorrected = word_surprisal(self.words, self.spelled, surprisal, boundary)
-        spans = list(zip(self.words.starts, self.words.ends, strict=True))
-        columns = {
-            "doc_id": [self.text.doc_id] * len(spans),
-            "position": np.arange(len(spans)),
-            "word": [self.text.text[start:end] for start, end in spans],
-            "start": self.words.starts,
-            "end": self.words.ends,
-            "surprisal": corrected,
-            "surprisal_uncorrected": uncorrected,
-        }
-        return _table(columns, WORD_SCHEMA)
-
-
-def _plan(model: ScoringModel, scorer: Scorer, text: Text) -> Plan:
-    encoding = model.encode(text.text)
-    prompt = model.encode(text.prompt).ids if scorer.scoring.context == "prompt" else []
-    ids = [model.bos, *prompt, *encoding.ids]
-    first = 1 + len(prompt)
-    spelled = [text.text[a:b] for a, b in zip(encoding.starts, encoding.ends, strict=True)]
-    words = group(spelled)
-    marks = [first + i for i in boundaries(words, spelled)]
-    window = min(scorer.scoring.window or model.context_length, model.context_length)
-    stride = scorer.scoring.stride or window // 2
-    requests, contexts = [], []
-    for read in windows(len(ids), first, window, stride) if encoding.ids else ():
-        last = read.end == len(ids)
-        inside = [m - read.start for m in marks if read.scored <= m < read.end or (last and m == read.end)]
-        requests.append(Request(ids[read.start : read.end], read.scored - read.start, inside))
-        contexts.append(np.arange(read.scored, read.end) - read.start)
-    return Plan(text, encoding, spelled, words, requests, _joined(contexts))
-
-
-def _score_in_parts(run: Run, texts: Sequence[Text], tokens: store.Parts, words: store.Parts) -> int:
-    """Score the parts that are not there yet; the number of tokens scored."""
+def _score_in_parts(
+    run: Run, texts: Sequence[Text], tokens: store.Parts, words: store.Parts
+) -> tuple[int, float]:
+    """Score the parts that are not there yet; how many tokens that was, and the seconds it took."""
     parts = list(_parts(texts))
-    missing = [number for number in range(len(parts)) if not (tokens.done(number) and words.done(number))]
-    count = 0
+    # A run may have been stopped between the two files.
+    words_there = not run.regenerate and store.is_complete(words.path, words.made)
+    missing = [n for n in range(len(parts)) if not (tokens.done(n) and (words_there or words.done(n)))]
+    count, seconds = 0, 0.0
     if missing:
+        deviation = _deviation(run, texts) if missing[0] == 0 else None
         model = open_scoring_model(run.scorer.weights)
-        with tqdm(total=sum(len(parts[i]) for i in missing), unit="text", desc="scoring") as progress:
+        began = perf_counter()
+        with _progress(sum(_size(parts[number]) for number in missing)) as progress:
             for number in missing:
-                token_rows, word_rows = score_part(model, run.scorer, parts[number])
-                words.write(number, word_rows)
-                tokens.write(number, token_rows)
-                count += len(token_rows)
-                progress.update(len(parts[number]))
-                elapsed = progress.format_dict["elapsed"] or 1e-9
-                progress.set_postfix_str(f"{count / elapsed:,.0f} tokens/s")
-    words.finish(len(parts))
-    tokens.finish(len(parts))
-    return count
+                part = score_rows(model, run.scorer.scoring, parts[number])
+                window, stride = reading(model, run.scorer.scoring)
+                found = {"bos": model.bos, "window": window, "stride": stride, "not_scored": part.not_scored}
+                if model.why_no_words:
+                    found["why_no_words"] = model.why_no_words
+                if number == 0 and deviation:
+                    found["deviation"] = deviation
+                words.write(number, part.words)
+                tokens.write(number, part.tokens, found)
+                count += len(part.tokens)
+                progress.set_postfix_str(f"{count / (perf_counter() - began):,.0f} tokens/s", refresh=False)
+                progress.update(_size(parts[number]))
+        seconds = perf_counter() - began
+    measured: dict[str, Any] = {}
+    for number in range(len(parts)):
+        found = tokens.measured(number)
+        measured |= {**found, "not_scored": measured.get("not_scored", {}) | found["not_scored"]}
+    if missing or not words_there:
+        words.finish(len(parts))
+    tokens.finish(len(parts), measured)
+    return count, seconds
+
+
+def _progress(characters: int) -> tqdm:
+    line = "{desc}: {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
+    return tqdm(total=characters, desc="scoring", ascii=True, bar_format=line)
+
+
+def _size(texts: Sequence[Text]) -> int:
+    return sum(len(text.prompt) + len(text.text) for text in texts)
+
+
+def _deviation(run: Run, texts: Sequence[Text]) -> dict[str, Any] | None:
+    """How far the scorer's dtype takes surprisal from float32, in bits, on the first few texts."""
+    declared = run.scorer.weights
+    if not isinstance(declared, Transformers) or declared.dtype == "float32":
+        return None
+    sample = texts[:TEXTS_FOR_DEVIATION]
+    surprisal = []
+    for dtype in (declared.dtype, "float32"):
+        model = open_scoring_model(declared.model_copy(update={"dtype": dtype}))
+        if 4 * model.parameters > _memory():
+            return {"not_measured": "float32 does not fit into memory"}
+        scored = score_rows(model, run.scorer.scoring, sample)
+        if scored.not_scored:
+            return {"not_measured": f"{dtype}: {next(iter(scored.not_scored.values()))}"}
+        surprisal.append(scored.tokens["surprisal"].to_numpy())
+        del model
+        gc.collect()
+    apart = np.abs(surprisal[0] - surprisal[1])
+    return {
+        "texts": len(sample),
+        "tokens": len(apart),
+        "mean_absolute": float(apart.mean()),
+        "largest": float(apart.max()),
+        "mean": float((surprisal[0] - surprisal[1]).mean()),
+    }
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _parts(texts: Sequence[Text]) -> Iterator[list[Text]]:
     """Consecutive texts of about `CHARACTERS_PER_PART`: what one interruption can cost."""
     part: list[Text] = []
+    size = 0
     for text in texts:
         part.append(text)
-        if sum(len(each.prompt) + len(each.text) for each in part) >= CHARACTERS_PER_PART:
+        size += len(text.prompt) + len(text.text)
+        if size >= CHARACTERS_PER_PART:
             yield part
-            part = []
+            part, size = [], 0
     if part:
         yield part
 
@@ -297,11 +280,3 @@ def _record(run: Run) -> store.Record:
         units=UNITS,
         code=CODE,
     )
-
-
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays) if arrays else np.empty(0)
-
-
-def _table(columns: dict, schema: pa.Schema) -> pa.Table:
-    return pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in schema})

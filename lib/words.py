@@ -1,9 +1,11 @@
 """Word surprisal from token surprisal.
 
-A tokenizer with leading white space puts the end of a word into the next token. The probability of
-a word is therefore that of its tokens, times the probability that the next token begins a new word
-(or the text ends), over the probability that its own first token could begin one (Pimentel & Meister
-2024, section 4; Oh & Schuler 2024).
+Words are what white space separates; punctuation belongs to the word that it touches. A tokenizer
+with leading white space puts the end of a word into the token after it. The probability of a word
+is therefore that of its tokens, times the probability that a word begins next or the text ends,
+over the probability that a word began where its own first token stands (Pimentel & Meister 2024,
+"How to Compute the Probability of a Word"; Oh & Schuler 2024, "Leading Whitespaces of Language
+Models' Subword Vocabulary Pose a Confound for Calculating Word Probabilities").
 """
 
 from collections.abc import Sequence
@@ -12,63 +14,75 @@ from dataclasses import dataclass
 import numpy as np
 
 BLANKS = " \t\n\r\v\f"
+_BLANKS = tuple(BLANKS)
+
+# The columns of a table of boundary terms.
+BEGINS, GOES_ON = 0, 1
 
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a text; word k is made of the tokens firsts[k] … lasts[k].
+    """The w words of a text; word k is made of the tokens from `firsts[k]` to the next word's first.
 
-    A word takes the white space before it along; white space at the end of the text goes to the
-    last word, so every token belongs to exactly one word.
+    A word takes the white space before it along, and white space at the end of the text goes to the
+    last word: every token belongs to exactly one word. `starts` and `ends` are the word without
+    white space. `settled` [w + 1] says of each word's first token, and of the end of the text, that
+    the token before ends in white space, so that a boundary is certain there.
     """
 
     firsts: list[int]
-    lasts: list[int]
     starts: list[int]
     ends: list[int]
+    settled: list[bool]
 
 
 def group(tokens: Sequence[str]) -> Words:
-    """The words that the tokens of a text make: one begins with each token that begins with a blank."""
+    """The words of a text that its tokens, put together, spell."""
     firsts: list[int] = []
-    has_letters = True
+    settled: list[bool] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    offset, after_blank, has_letters = 0, False, True
     for i, token in enumerate(tokens):
-        if not firsts or (token.startswith(tuple(BLANKS)) and has_letters):
+        if not firsts or (has_letters and (after_blank or token.startswith(_BLANKS))):
             firsts.append(i)
+            settled.append(after_blank)
+            starts.append(offset)
+            ends.append(offset)
             has_letters = False
-        has_letters = has_letters or bool(token.strip(BLANKS))
-    if len(firsts) > 1 and not "".join(tokens[firsts[-1] :]).strip(BLANKS):
-        firsts.pop()
-    lasts = [first - 1 for first in firsts[1:]] + ([len(tokens) - 1] if firsts else [])
-    offsets = np.cumsum([0, *map(len, tokens)])
-    starts, ends = [], []
-    for first, last in zip(firsts, lasts, strict=True):
-        spelled = "".join(tokens[first : last + 1])
-        start = int(offsets[first]) + len(spelled) - len(spelled.lstrip(BLANKS))
-        starts.append(start)
-        ends.append(max(start, int(offsets[first]) + len(spelled.rstrip(BLANKS))))
-    return Words(firsts, lasts, starts, ends)
-
-
-def boundaries(words: Words, tokens: Sequence[str]) -> list[int]:
-    """The tokens before which the boundary term is needed: each word's first, and the text's end."""
-    return [*words.firsts, len(tokens)] if words.firsts else []
+        if token:
+            after_blank = token.endswith(_BLANKS)
+            if letters := token.strip(BLANKS):
+                begin = offset + token.index(letters)
+                if not has_letters:
+                    starts[-1] = begin
+                ends[-1] = begin + len(letters)
+                has_letters = True
+            offset += len(token)
+    if len(firsts) > 1 and not has_letters:
+        for column in (firsts, settled, starts, ends):
+            column.pop()
+    return Words(firsts, starts, ends, [*settled, after_blank] if firsts else [])
 
 
 def word_surprisal(
-    words: Words, tokens: Sequence[str], surprisal: np.ndarray, boundary: np.ndarray
+    words: Words, surprisal: np.ndarray, boundary: np.ndarray, *, marked: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Corrected and uncorrected surprisal of each word, in bits, [words] each.
+    """Corrected and uncorrected surprisal of each word, [w] and [w] bits.
 
-    `surprisal` [tokens] is that of the tokens; `boundary` [words + 1] the surprisal of "a word
-    begins here, or the text ends" before each word and at the end. The first word of a text that
-    begins without a blank could not have begun otherwise: its own boundary term is 0. The sum over
-    words is the sum over tokens, plus the term at the end of the text, less the first word's.
+    `surprisal` [n] is that of the tokens. `boundary` [n + 1, 2] is, before each token and at the
+    end, the surprisal of `BEGINS` (a token with leading white space or the end of the text comes
+    next) and of `GOES_ON` (any other token does). `marked` says whether the first token of the text
+    has leading white space (for SentencePiece, also where the text itself has none): if not, the
+    first word is taken given that the text begins without.
+
+    The corrected values sum to the tokens' sum, less the term before the first word, plus the one
+    at the end; a settled boundary has the term 0. Text that ends in white space has its end there.
     """
     if not words.firsts:
         return np.empty(0), np.empty(0)
     uncorrected = np.add.reduceat(surprisal.astype(np.float64), words.firsts)
-    before = boundary[:-1].astype(np.float64).copy()
-    if not tokens[0].startswith(tuple(BLANKS)):
-        before[0] = 0.0
-    return uncorrected - before + boundary[1:], uncorrected
+    term = boundary[[*words.firsts, len(surprisal)], BEGINS].astype(np.float64)
+    term[0] = boundary[0, BEGINS if marked else GOES_ON]
+    term[words.settled] = 0.0
+    return uncorrected - term[:-1] + term[1:], uncorrected

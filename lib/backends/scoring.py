@@ -15,47 +15,50 @@ class Encoding:
     """A text as n tokens that tile it: token i is `text[starts[i]:ends[i]]`, ends[i] = starts[i+1].
 
     Where one character is made of several tokens, the first of them has the character and the
-    others are empty.
+    others are empty. All three are [n] integers.
     """
 
-    ids: list[int]
-    starts: list[int]
-    ends: list[int]
+    ids: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
 
 
 @dataclass(frozen=True)
 class Request:
-    """Score the tokens `scored` … of `ids` (the first of which is only context).
+    """Score the tokens `scored` … of `ids`, given all before them; 1 ≤ scored < len(ids)."""
 
-    `boundaries` are the positions in 1 … len(ids) before which a word may begin: asked for is how
-    much probability the scorer gives there to tokens that begin with white space, or end the text.
-    """
-
-    ids: Sequence[int]
+    ids: np.ndarray
     scored: int
-    boundaries: Sequence[int]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Bits: `surprisal` and `entropy` [len(ids) − scored], `boundary` [len(boundaries)]."""
+    """Bits, for the n scored tokens of a request.
+
+    `surprisal` [n]; `entropy` [n] of the distribution that each token was drawn from, if asked for;
+    `boundary` [n + 1, 2] as `lib.words.word_surprisal` takes it, if the model gives word surprisal.
+    """
 
     surprisal: np.ndarray
     entropy: np.ndarray | None
-    boundary: np.ndarray
+    boundary: np.ndarray | None
 
 
 class ScoringModel(Protocol):
-    """A language model that reads."""
+    """A language model that reads. `word_begins` is None for one that gives no word surprisal."""
 
     bos: int
-    context_length: int
-    marks_words: bool  # whether a token that begins a word begins with its white space
+    parameters: int
+    context_length: int | None  # tokens; None if the model sets no bound
+    word_begins: np.ndarray | None  # [vocabulary] bool: tokens with leading white space
+    why_no_words: str | None  # a sentence, where `word_begins` is None
 
-    def encode(self, text: str) -> Encoding: ...
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """The tokens of each text, special ones that occur in it taken literally, without BOS."""
+        ...
 
-    def score(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores]:
-        """The scores of each request, in their order; each on its own, whatever else is asked."""
+    def score(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores | None]:
+        """The scores of each request, in their order; None where memory did not suffice for one."""
         ...
 
 
@@ -72,14 +75,14 @@ def open_scoring_model(weights: Weights) -> ScoringModel:
             )
 
 
-def tile(text: str, ends: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Starts and ends of tokens that tile `text`, from the end that the tokenizer gives each token.
+def tile(length: int, ends: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and ends, [n] each, of tokens that tile a text of `length` characters.
 
-    Tokenizers leave leading white space out of a token's offsets, or give several tokens the same
-    character; between one token's end and the next one's there is nothing to lose.
+    `ends` [n] are the ends that the tokenizer gives. Tokenizers leave white space out of a token's
+    offsets or give several tokens the same character; what lies between one token's end and the
+    next one's belongs to the next, and the last token takes what is left.
     """
-    tiled = list(np.maximum.accumulate(np.asarray(ends, dtype=np.int64))) if len(ends) else []
-    if tiled:
-        tiled[-1] = len(text)
-    closed = [int(end) for end in tiled]
-    return [0, *closed[:-1]][: len(closed)], closed
+    closed = np.maximum.accumulate(np.asarray(ends, dtype=np.int64))
+    if len(closed):
+        closed[-1] = length
+    return np.concatenate([[0], closed[:-1]])[: len(closed)].astype(np.int64), closed

@@ -1,23 +1,32 @@
 """Scoring with a model of the library transformers."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from lib.backends import transformers_models
+from lib.backends.packed import pack
 from lib.backends.scoring import Encoding, Request, Scores, tile
 from lib.errors import StudyError
 from lib.params import Transformers
+from lib.words import BEGINS, BLANKS, GOES_ON
 
-TOKENS_PER_BATCH = 4096  # padding included
-POSITIONS_PER_CHUNK = 256  # of the head: [chunk, vocabulary] is all that is ever kept of the logits
-WHITE_SPACE = ("Ġ", "Ċ", "ĉ", "č", "▁", " ", "\n", "\t", "\r")
+TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 16384}  # padding included
+PADDING = 1 / 8  # of a batch, at most
+POSITIONS_PER_CHUNK = {"cpu": 64, "cuda": 1024}  # of the head: [chunk, vocabulary] is all there is of logits
+LEAST_PROBABILITY = torch.finfo(torch.float32).tiny  # of a boundary, 126 bits
 
 
 class TransformersScoringModel:
-    """Reads batches padded on the right; the head runs only where a score is wanted."""
+    """Reads texts side by side, padded on the right; the head runs only where a score is wanted.
+
+    No mask is given: attention is causal and positions count from the left, so that nothing to the
+    right of a token, padding or not, can reach it.
+    """
 
     def __init__(self, weights: Transformers) -> None:
         self.model, self.tokenizer = transformers_models.load(weights)
@@ -26,152 +35,202 @@ class TransformersScoringModel:
                 f"The tokenizer of {weights.model!r} gives no character offsets; "
                 f"save it as a fast tokenizer (tokenizer.json) and name that folder."
             )
-        bos = self.tokenizer.bos_token_id
-        bos = self.tokenizer.eos_token_id if bos is None else bos
-        if bos is None:
-            raise StudyError(
-                f"The tokenizer of {weights.model!r} has neither BOS nor EOS, so the first token of a text "
-                f"would have no context; name another scorer."
-            )
-        self.bos: int = bos
-        self.context_length = _context_length(self.model.config)
-        self.tokens_per_batch = TOKENS_PER_BATCH
-        begins_word = self._word_beginnings()
-        self.marks_words = bool(begins_word.any())
-        if self.tokenizer.eos_token_id is not None:
-            begins_word[self.tokenizer.eos_token_id] = True
-        self.begins_word = begins_word.to(self.model.device)
+        self.bos = _bos(self.tokenizer, self.model.config, weights.model)
+        self.parameters: int = self.model.num_parameters()
+        self.context_length: int | None = _context_length(self.model.config)
+        self.tokens_per_batch = TOKENS_PER_BATCH[self.model.device.type]
+        self.chunk = POSITIONS_PER_CHUNK[self.model.device.type]
+        vocabulary = self.model.get_output_embeddings().weight.shape[0]
+        self._prepare(weights.model)
 
-    def encode(self, text: str) -> Encoding:
-        """The tokens of `text`, special ones that occur in it taken literally; no BOS is added."""
-        if not text:
-            return Encoding([], [], [])
+        self.word_begins: np.ndarray | None = None
+        self.why_no_words = _why_no_words(self.tokenizer)
+        if self.why_no_words is None:
+            self.word_begins = _word_begins(self.tokenizer, vocabulary)
+            ends_word = self.word_begins.copy()
+            if self.tokenizer.eos_token_id is not None:
+                ends_word[self.tokenizer.eos_token_id] = True
+            columns = np.empty((vocabulary, 2), dtype=np.float32)
+            columns[:, BEGINS], columns[:, GOES_ON] = ends_word, ~ends_word
+            self._boundary = torch.from_numpy(columns).to(self.model.device)
+
+    @torch.inference_mode()
+    def _prepare(self, name: str) -> None:
+        """Pack the model and find its head; check both against the model as it was."""
+        ids = torch.arange(8, device=self.model.device)[None]
+        expected = self.model(ids, use_cache=False).logits.float()
+        pack(self.model, self.model.dtype)
+        self.head = self.model.get_output_embeddings()
+        found = self._logits(self.model.base_model(ids, use_cache=False).last_hidden_state)
+        tolerance = 1e-3 if self.model.dtype == torch.float32 else 3e-2
+        if (found - expected).abs().max() > tolerance * expected.abs().max().clamp(min=1.0):
+            raise StudyError(
+                f"{name!r} scales or caps its logits after the last matrix, which step 02 does not know how "
+                f"to do; name another scorer."
+            )
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """See `ScoringModel.encode`."""
+        if not texts:
+            return []
         encoded = self.tokenizer(
-            text,
+            list(texts),
             add_special_tokens=False,
             return_offsets_mapping=True,
+            return_attention_mask=False,
             split_special_tokens=True,
             verbose=False,
         )
-        starts, ends = tile(text, [end for _, end in encoded["offset_mapping"]])
-        return Encoding(encoded["input_ids"], starts, ends)
+        found = []
+        for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            starts, ends = tile(len(text), [end for _, end in offsets])
+            found.append(Encoding(np.asarray(ids, dtype=np.int64), starts, ends))
+        return found
 
-    def score(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores]:
+    def score(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores | None]:
         """See `ScoringModel.score`. A batch that does not fit into memory is halved and tried again."""
-        order = sorted(range(len(requests)), key=lambda i: len(requests[i].ids))
-        found: dict[int, Scores] = {}
-        waiting = list(_batches(order, [len(request.ids) for request in requests], self.tokens_per_batch))
+        found: list[Scores | None] = [None] * len(requests)
+        waiting = list(batches([len(request.ids) for request in requests], self.tokens_per_batch))[::-1]
         while waiting:
-            batch = waiting.pop(0)
+            batch = waiting.pop()
             try:
                 scores = self._score_batch([requests[i] for i in batch], entropy=entropy)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if len(batch) == 1 or "memory" not in str(error).lower():
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
                     raise
-                self.tokens_per_batch = max(self.tokens_per_batch // 2, 1)
-                waiting[:0] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+                if len(batch) > 1:
+                    self.tokens_per_batch = max(self.tokens_per_batch // 2, 1)
+                    waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
                 continue
-            found.update(zip(batch, scores, strict=True))
-        return [found[i] for i in range(len(requests))]
+            for i, score in zip(batch, scores, strict=True):
+                found[i] = score
+        return found
 
     @torch.inference_mode()
     def _score_batch(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores]:
-        device = self.model.device
         longest = max(len(request.ids) for request in requests)
-        ids = torch.full((len(requests), longest), self.bos)
-        mask = torch.zeros_like(ids)
+        ids = np.full((len(requests), longest), self.bos)
         for row, request in enumerate(requests):
-            ids[row, : len(request.ids)] = torch.tensor(request.ids)
-            mask[row, : len(request.ids)] = 1
+            ids[row, : len(request.ids)] = request.ids
+        device = self.model.device
         hidden = self.model.base_model(
-            input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False
+            input_ids=torch.from_numpy(ids).to(device), use_cache=False
         ).last_hidden_state  # [rows, longest, width]
 
-        wanted = [
-            (row, position) for row, r in enumerate(requests) for position in range(r.scored, len(r.ids))
-        ]
-        before = [(row, position) for row, r in enumerate(requests) for position in r.boundaries]
-        targets = torch.tensor([requests[row].ids[position] for row, position in wanted])
-        surprisal, entropies = self._surprisal(_predicting(hidden, wanted), targets.to(device), entropy)
-        boundary = self._boundary(_predicting(hidden, before))
+        # The state at position i predicts token i + 1; the last state predicts what follows the text.
+        counts = [len(r.ids) - r.scored + 1 for r in requests]
+        states = torch.cat([hidden[row, r.scored - 1 : len(r.ids)] for row, r in enumerate(requests)])
+        targets = np.concatenate([[*r.ids[r.scored :], self.bos] for r in requests])
+        bits = self._bits(states, torch.from_numpy(targets).to(device), entropy)
 
-        lengths = [len(r.ids) - r.scored for r in requests]
-        cuts, boundary_cuts = np.cumsum(lengths)[:-1], np.cumsum([len(r.boundaries) for r in requests])[:-1]
-        per_row = zip(
-            np.split(surprisal, cuts),
-            np.split(entropies, cuts) if entropies is not None else [None] * len(requests),
-            np.split(boundary, boundary_cuts),
-            strict=True,
-        )
-        return [Scores(*row) for row in per_row]
+        cuts = np.cumsum(counts)[:-1]
+        scores = []
+        for rows in np.split(bits, cuts):
+            scores.append(
+                Scores(
+                    surprisal=rows[:-1, 0],
+                    entropy=rows[:-1, 1] if entropy else None,
+                    boundary=rows[:, -2:] if self.word_begins is not None else None,
+                )
+            )
+        return scores
 
-    def _surprisal(
-        self, hidden: torch.Tensor, targets: torch.Tensor, entropy: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Bits of each target given its hidden state; logsumexp in float32 whatever the model's dtype."""
-        surprisals, entropies = [], []
-        for states, chunk in zip(
-            hidden.split(POSITIONS_PER_CHUNK), targets.split(POSITIONS_PER_CHUNK), strict=True
-        ):
-            logits = self._head(states)
-            total = logits.logsumexp(dim=-1)
-            surprisals.append(total - logits.gather(1, chunk[:, None])[:, 0])
-            if entropy:
-                entropies.append(total - (torch.softmax(logits, dim=-1) * logits).sum(dim=-1))
-        return _bits(surprisals), _bits(entropies) if entropy else None
+    def _bits(self, states: torch.Tensor, targets: torch.Tensor, entropy: bool) -> np.ndarray:
+        """Surprisal of each target, entropy if asked for, both boundary terms if there are words.
 
-    def _boundary(self, hidden: torch.Tensor) -> np.ndarray:
-        """Bits of "the next token begins a word, or the text ends", given each hidden state."""
+        states [n, width], targets [n] → [n, 1 to 4] bits. Softmax in float32 whatever the model's dtype.
+        """
         found = []
-        for states in hidden.split(POSITIONS_PER_CHUNK):
-            logits = self._head(states)
-            found.append(logits.logsumexp(dim=-1) - logits[:, self.begins_word].logsumexp(dim=-1))
-        return _bits(found)
+        for rows, chunk in zip(states.split(self.chunk), targets.split(self.chunk), strict=True):
+            log_p = self._logits(rows).log_softmax(dim=-1)  # [chunk, vocabulary]
+            columns = [-log_p.gather(1, chunk[:, None])]
+            if entropy:
+                columns.append(-(log_p.exp() * log_p).sum(dim=-1, keepdim=True))
+            if self.word_begins is not None:
+                columns.append(-(log_p.exp_() @ self._boundary).clamp(min=LEAST_PROBABILITY).log())
+            found.append(torch.cat(columns, dim=1))
+        return (torch.cat(found) / math.log(2)).cpu().numpy()
 
-    def _head(self, states: torch.Tensor) -> torch.Tensor:
-        return self.model.get_output_embeddings()(states).float()
-
-    def _word_beginnings(self) -> torch.Tensor:
-        """Which entries of the vocabulary [vocabulary] begin with white space."""
-        size = self.model.get_output_embeddings().weight.shape[0]
-        begins = torch.zeros(size, dtype=torch.bool)
-        special = set(self.tokenizer.all_special_ids)
-        for token, i in self.tokenizer.get_vocab().items():
-            if i < size and i not in special and token.startswith(WHITE_SPACE):
-                begins[i] = True
-        return begins
+    def _logits(self, states: torch.Tensor) -> torch.Tensor:
+        return self.head(states).float()
 
 
-def _context_length(config: object) -> int:
-    for name in ("max_position_embeddings", "n_positions", "n_ctx"):
-        if length := getattr(config, name, None):
-            return int(length)
-    raise StudyError(
-        "The scorer's config.json does not say how many positions it has; set `scoring: window`."
-    )
-
-
-def _batches(order: Sequence[int], lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Groups of `order` whose padded size stays within `tokens`; `lengths` rise along `order`."""
+def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """The indices of `lengths` in groups of like length, each at most `tokens` in all with padding."""
     batch: list[int] = []
-    for i in order:
-        if batch and (len(batch) + 1) * lengths[i] > tokens:
-            yield batch
-            batch = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if batch:
+            total = (len(batch) + 1) * lengths[i]
+            padding = total - lengths[i] - sum(lengths[j] for j in batch)
+            if total > tokens or padding > PADDING * total:
+                yield batch
+                batch = []
         batch.append(i)
     if batch:
         yield batch
 
 
-def _predicting(hidden: torch.Tensor, positions: Sequence[tuple[int, int]]) -> torch.Tensor:
-    """The hidden states [positions, width] from which the tokens at (row, position) are predicted."""
-    if not positions:
-        return hidden.new_empty((0, hidden.shape[-1]))
-    rows, columns = torch.tensor(positions, device=hidden.device).T
-    return hidden[rows, columns - 1]
+def _is_out_of_memory(error: BaseException) -> bool:
+    kinds = (torch.OutOfMemoryError, MemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
-def _bits(nats: list[torch.Tensor]) -> np.ndarray:
-    if not nats:
-        return np.empty(0, dtype=np.float32)
-    return (torch.cat(nats) / math.log(2)).cpu().numpy()
+def _bos(tokenizer: PreTrainedTokenizerBase, config: object, name: str) -> int:
+    """BOS of the tokenizer, else of the model's configuration (as Qwen has it), else EOS."""
+    for bos in (tokenizer.bos_token_id, getattr(config, "bos_token_id", None), tokenizer.eos_token_id):
+        if isinstance(bos, int):
+            return bos
+    raise StudyError(
+        f"The tokenizer of {name!r} has neither BOS nor EOS, so the first token of a text would have no "
+        f"context; name another scorer."
+    )
+
+
+def _context_length(config: object) -> int | None:
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"):
+        if length := getattr(config, name, None):
+            return int(length)
+    return None
+
+
+# How a tokenizer writes the blanks of `lib.words` into its vocabulary.
+_BYTE_LEVEL = {"Ġ": " ", "ĉ": "\t", "Ċ": "\n", "č": "\r", "ċ": "\v", "Č": "\f"}
+_SENTENCE_PIECE = {"▁": " "} | {f"<0x{ord(blank):02X}>": blank for blank in BLANKS}
+
+
+def _spelled(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """The vocabulary with its blanks as blanks (other characters as the tokenizer writes them)."""
+    decoder = str(tokenizer.backend_tokenizer.decoder)
+    written = _BYTE_LEVEL if "ByteLevel" in decoder else _SENTENCE_PIECE if "▁" in decoder else {}
+    added = set(tokenizer.added_tokens_decoder)
+    pattern = re.compile("|".join(map(re.escape, written)) or r"(?!)")
+    return {
+        i: token if i in added else pattern.sub(lambda found: written[found[0]], token)
+        for token, i in tokenizer.get_vocab().items()
+    }
+
+
+def _word_begins(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> np.ndarray:
+    """Which tokens have leading white space, [vocabulary] bool; special tokens have none."""
+    begins = np.zeros(vocabulary, dtype=bool)
+    special = set(tokenizer.all_special_ids)
+    for i, token in _spelled(tokenizer).items():
+        begins[i] = token.startswith(tuple(BLANKS)) and i not in special if i < vocabulary else False
+    return begins
+
+
+def _why_no_words(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Why the correction of `lib.words` does not suit a tokenizer; None if it does."""
+    tokens = [token for i, token in _spelled(tokenizer).items() if i not in tokenizer.added_tokens_decoder]
+    if not any(token.startswith(tuple(BLANKS)) for token in tokens):
+        return (
+            "No token of this scorer's vocabulary begins with white space, so where words end has no "
+            "probability of its own; for word surprisal name a scorer with a byte-level or SentencePiece "
+            "tokenizer."
+        )
+    several = re.compile(rf"[^{BLANKS}][{BLANKS}]+[^{BLANKS}]")
+    if found := next((token for token in tokens if several.search(token)), None):
+        return (
+            f"This scorer has tokens of several words ({found!r}), so words have no surprisal of their own."
+        )
+    return None
