@@ -15,7 +15,7 @@ from lib.errors import StudyError
 from lib.params import Transformers
 from lib.words import BEGINS, BLANKS, GOES_ON
 
-TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 16384}  # padding included
+TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 16384}  # padding included
 PADDING = 1 / 8  # of a batch, at most
 POSITIONS_PER_CHUNK = {"cpu": 64, "cuda": 1024}  # of the head: [chunk, vocabulary] is all there is of logits
 LEAST_PROBABILITY = torch.finfo(torch.float32).tiny  # of a boundary, 126 bits
