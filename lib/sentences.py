@@ -13,9 +13,3 @@ def sentence_spans(text: str, language: str = "en") -> list[tuple[int, int]]:
             first = start + sentence.index(stripped)
             spans.append((first, first + len(stripped)))
     return spans
-
-
-def words_per_sentence(text: str) -> float:
-    """Mean number of white-space-separated words per sentence; not a number for a text without words."""
-    words = len(text.split())
-    return words / len(sentence_spans(text)) if words else float("nan")

@@ -2,58 +2,74 @@
 
 The Uniform Information Density hypothesis (Fenk & Fenk 1980; Levy & Jaeger 2007) says that speakers
 spread information evenly. Lower variance of surprisal means more uniform. With the surprisals
-s₁ … s_N of a text's tokens and their mean m:
+s₁ … s_N of a text's tokens, in bits, and their mean m:
 
 | column | formula | after |
 |---|---|---|
 | uid_variance | (1/N) Σ (sᵢ − m)² | Meister et al. 2021 |
 | uid_pairwise | (1/(N−1)) Σ (sᵢ₊₁ − sᵢ)² | Collins 2014; Meister et al. 2021 |
-| local_difference | (1/(N−1)) Σ |sᵢ₊₁ − sᵢ| | Meister et al. 2021 |
-| super_linear_cost | (1/N) Σ sᵢ^1.25 | Meister et al. 2021 |
+| local_difference | (1/(N−1)) Σ |sᵢ₊₁ − sᵢ| | Collins 2014; Meister et al. 2021 |
+| super_linear_cost | (1/N) Σ sᵢᵏ, k = 1.25 | Meister et al. 2021 |
+| corpus_deviation | (1/N) Σ (sᵢ − μ)², μ the mean of all tokens of the source | Meister et al. 2021 |
+| uid_variance_sentence, uid_pairwise_sentence | the same within each sentence, averaged | ibid. |
 | coefficient_of_variation | √uid_variance / m | scale-free |
-| pairwise_ratio | uid_pairwise / uid_variance | scale-free |
-| autocorrelation | Σ (sᵢ − m)(sᵢ₊₁ − m) / Σ (sᵢ − m)² | lag 1 |
+| pairwise_ratio | uid_pairwise / uid_variance, 2 without order | von Neumann 1941 |
+| autocorrelation | Σ (sᵢ − m)(sᵢ₊₁ − m) / Σ (sᵢ − m)² | lag 1; Box & Jenkins 1976 |
 | uid_variance_first_n | uid_variance of the first 64 tokens, missing in shorter texts | length-free |
+| moving_ttr | mean share of distinct tokens in windows of 50 | Covington & McFall 2010 |
+
+`word_…` are the same of the words' surprisal, corrected for white space (`lib.words`). The three
+numbers 1.25, 64 and 50 are settings of a study. What a text is too short for is missing, never 0:
+a single token has a mean but no variance; sentences of a single token do not enter the averages.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lib import paths, store
+from lib.params import UidSettings
 from lib.run import Run, command
-from lib.sentences import words_per_sentence
+from lib.sentences import sentence_spans
+from lib.series import Series, codes, divide, whole_texts
 
-SUPERLINEAR_POWER = 1.25
-LEADING_TOKENS = 64
-METRICS = {
-    "tokens": "tokens",
+OF_A_SERIES = {
     "mean_surprisal": "bits",
     "median_surprisal": "bits",
     "min_surprisal": "bits",
     "max_surprisal": "bits",
     "uid_variance": "bits²",
     "uid_pairwise": "bits²",
-    "vocab_size": "distinct tokens",
-    "sentence_length": "words per sentence",
     "local_difference": "bits",
-    "super_linear_cost": "bits^1.25",
+    "super_linear_cost": "bits^k",
+    "corpus_deviation": "bits²",
+    "uid_variance_sentence": "bits²",
+    "uid_pairwise_sentence": "bits²",
     "coefficient_of_variation": "ratio",
     "pairwise_ratio": "ratio",
     "autocorrelation": "correlation",
     "uid_variance_first_n": "bits²",
 }
-COUNTS = ("tokens", "vocab_size")
-UNIFORMITY = ("uid_variance", "uid_pairwise", *list(METRICS)[list(METRICS).index("sentence_length") + 1 :])
+CONTRACT = list(OF_A_SERIES)[:6]  # the columns that others rely on, in their order
+METRICS = {
+    "tokens": "tokens",
+    **{name: OF_A_SERIES[name] for name in CONTRACT},
+    "vocab_size": "distinct tokens",
+    "sentence_length": "words per sentence",
+    **{name: unit for name, unit in OF_A_SERIES.items() if name not in CONTRACT},
+    "moving_ttr": "ratio",
+    "words": "words",
+    **{f"word_{name}": unit for name, unit in OF_A_SERIES.items()},
+}
+COUNTS = ("tokens", "vocab_size", "words")
 SCHEMA = pa.schema(
     [("doc_id", pa.string())] + [(name, pa.int64() if name in COUNTS else pa.float64()) for name in METRICS]
 )
-COLUMNS = ["doc_id", "token", "surprisal"]
+CODE = ("lib.uid", "lib.series", "lib.sentences")
 
 
 @dataclass(frozen=True)
@@ -65,32 +81,39 @@ class UidSummary:
     missing: dict[str, int]
     measured_now: bool
 
+    def missing_table(self) -> pd.DataFrame:
+        """The metrics that some texts are too short for: metric, texts."""
+        return pd.DataFrame(self.missing.items(), columns=["metric", "texts without it"])
+
 
 def measure(run: Run) -> UidSummary:
     """Write `paths.uid` of the run's source: one row of `SCHEMA` per scored text, in their order.
 
-    A text of fewer than two tokens has no differences, so its measures of uniformity are missing.
     Raises StudyError if an earlier step's file is missing or broken.
     """
-    path = paths.uid(run.scorer_name, run.dataset_name, run.source_name)
-    surprisals = paths.surprisals(run.scorer_name, run.dataset_name, run.source_name)
+    place = (run.scorer_name, run.dataset_name, run.source_name)
+    path, surprisals, words = paths.uid(*place), paths.surprisals(*place), paths.words(*place)
     texts_path = paths.texts(run.dataset_name, run.source_name)
-    store.read(surprisals, command("02_surprisal", run), [])
+    for made_before in (surprisals, words):
+        store.read(made_before, command("02_surprisal", run), [])
     texts = store.read(texts_path, command("01_generate", run), ["doc_id", "text"])
     made = store.record(
         "03_uid",
-        parameters={"superlinear_power": SUPERLINEAR_POWER, "leading_tokens": LEADING_TOKENS},
-        inputs={"surprisals": store.file_hash(surprisals), "texts": store.file_hash(texts_path)},
+        parameters=run.study.uid.model_dump(),
+        inputs={
+            "surprisals": store.file_hash(surprisals),
+            "words": store.file_hash(words),
+            "texts": store.file_hash(texts_path),
+        },
         packages=("numpy", "sentencex"),
         units=METRICS,
-        code=("lib.uid", "lib.sentences"),
+        code=CODE,
     )
-    stale = run.regenerate or not store.is_complete(path, made)
-    if stale:
-        rows = pd.concat([SCHEMA.empty_table().to_pandas(), *map(metrics, token_blocks(surprisals))])
-        lengths = texts.set_index("doc_id")["text"].map(words_per_sentence)
-        rows["sentence_length"] = rows["doc_id"].map(lengths).astype(float)
-        store.write(path, rows, SCHEMA, made)
+    with store.lock(path):
+        stale = run.regenerate or not store.is_complete(path, made)
+        if stale:
+            texts_by_id = dict(zip(texts["doc_id"], texts["text"].fillna(""), strict=True))
+            store.write(path, metrics(surprisals, words, texts_by_id, run.study.uid), SCHEMA, made)
     rows = read_metrics(run)
     missing = {name: int(rows[name].isna().sum()) for name in METRICS if rows[name].isna().any()}
     return UidSummary(path, len(rows), missing, stale)
@@ -102,72 +125,124 @@ def read_metrics(run: Run) -> pd.DataFrame:
     return store.read(path, command("03_uid", run))
 
 
-def token_blocks(path: Path) -> Iterator[pd.DataFrame]:
-    """The tokens of `path`, block by block in file order; no text is cut in two."""
-    rest = pd.DataFrame()
-    with pq.ParquetFile(path) as file:
-        for number in range(file.num_row_groups):
-            block = file.read_row_group(number, columns=COLUMNS).to_pandas()
-            rows = pd.concat([rest, block], ignore_index=True) if len(rest) else block
-            last = rows["doc_id"] == rows["doc_id"].iat[-1] if len(rows) else rows["doc_id"].astype(bool)
-            rest = rows[last]
-            if not last.all():
-                yield rows[~last]
-    if len(rest):
-        yield rest
+def metrics(tokens: Path, words: Path, texts: Mapping[str, str], settings: UidSettings) -> pd.DataFrame:
+    """One row of `SCHEMA` per text of the file `tokens`, in its order.
 
-
-def metrics(tokens: pd.DataFrame) -> pd.DataFrame:
-    """One row of `SCHEMA` per text of `tokens` (columns `COLUMNS`, each text's rows together).
-
-    `sentence_length` is left missing: it is a matter of the text, not of its tokens.
+    `tokens` and `words` are files of step 02, read some texts at a time; `texts` maps a doc_id to
+    its text, in which sentences are found.
     """
-    doc_ids = tokens["doc_id"].to_numpy()
-    s = tokens["surprisal"].to_numpy(dtype=np.float64)
-    first = np.flatnonzero(np.r_[True, doc_ids[1:] != doc_ids[:-1]])
-    n = np.diff(np.r_[first, len(s)])
-    mean = np.add.reduceat(s, first) / n
-    deviation = s - np.repeat(mean, n)
-    squares = np.add.reduceat(deviation**2, first)
+    of_tokens, of_words = [], []
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for doc_ids, series, rows in whole_texts(tokens, ["token", "end", "surprisal"]):
+        spans |= {doc_id: sentence_spans(texts[doc_id]) for doc_id in doc_ids}
+        sentences = sentences_of(series, rows["end"].to_numpy(), [spans[doc_id] for doc_id in doc_ids])
+        block = of_series(series, rows["surprisal"].to_numpy(), sentences, settings)
+        token_codes = codes(rows, "token")
+        block = {"tokens": series.lengths, **block, **of_vocabulary(series, token_codes, settings.ttr_window)}
+        of_tokens.append(pd.DataFrame(block, index=doc_ids))
+    for doc_ids, series, rows in whole_texts(words, ["end", "surprisal"]):
+        sentences = sentences_of(series, rows["end"].to_numpy(), [spans[doc_id] for doc_id in doc_ids])
+        block = of_series(series, rows["surprisal"].to_numpy(), sentences, settings)
+        of_words.append(pd.DataFrame({"words": series.lengths, **block}, index=doc_ids))
 
-    # Differences of neighbours; the one that crosses from a text into the next counts nothing.
-    inside = np.ones(len(s), dtype=bool)
-    inside[first[1:] - 1] = inside[-1] = False
-    difference = np.where(inside, np.r_[s[1:], np.nan] - s, 0.0)
-    product = np.where(inside, np.r_[deviation[1:], np.nan] * deviation, 0.0)
-
-    by_text = tokens.groupby(np.repeat(np.arange(len(first)), n), sort=False)
-    leading = np.arange(len(s)) - np.repeat(first, n) < LEADING_TOKENS
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = squares / n
-        pairwise = np.add.reduceat(difference**2, first) / (n - 1)
-        rows = {
-            "doc_id": doc_ids[first],
-            "tokens": n,
-            "mean_surprisal": mean,
-            "median_surprisal": by_text["surprisal"].median().to_numpy(),
-            "min_surprisal": np.minimum.reduceat(s, first),
-            "max_surprisal": np.maximum.reduceat(s, first),
-            "uid_variance": variance,
-            "uid_pairwise": pairwise,
-            "vocab_size": by_text["token"].nunique().to_numpy(),
-            "sentence_length": np.full(len(first), np.nan),
-            "local_difference": np.add.reduceat(np.abs(difference), first) / (n - 1),
-            "super_linear_cost": np.add.reduceat(np.maximum(s, 0) ** SUPERLINEAR_POWER, first) / n,
-            "coefficient_of_variation": np.sqrt(variance) / mean,
-            "pairwise_ratio": pairwise / variance,
-            "autocorrelation": np.add.reduceat(product, first) / squares,
-            "uid_variance_first_n": _leading_variance(s, first, n, leading),
-        }
-    table = pd.DataFrame(rows)
-    return table.mask((table["tokens"] < 2).to_numpy()[:, None] & table.columns.isin(UNIFORMITY))
+    table = _with_corpus_deviation(of_tokens, "tokens")
+    by_word = _with_corpus_deviation(of_words, "words")
+    table = table.join(by_word.rename(columns={name: f"word_{name}" for name in OF_A_SERIES}))
+    lengths = {doc_id: len(texts[doc_id].split()) / len(found) for doc_id, found in spans.items() if found}
+    table["sentence_length"] = pd.Series(lengths, dtype=float)
+    return table.reindex(columns=list(METRICS)).rename_axis("doc_id").reset_index()
 
 
-def _leading_variance(s: np.ndarray, first: np.ndarray, n: np.ndarray, leading: np.ndarray) -> np.ndarray:
-    kept = np.minimum(n, LEADING_TOKENS)
-    mean = np.add.reduceat(np.where(leading, s, 0.0), first) / kept
-    squares = np.where(leading, (s - np.repeat(mean, n)) ** 2, 0.0)
-    return np.where(n < LEADING_TOKENS, np.nan, np.add.reduceat(squares, first) / kept)
+def _with_corpus_deviation(blocks: list[pd.DataFrame], count: str) -> pd.DataFrame:
+    """The rows of `blocks`; Σ (s − μ)²/N is the variance and the squared distance of the mean from μ."""
+    table = pd.concat(blocks) if blocks else pd.DataFrame(columns=[count, *OF_A_SERIES], dtype=float)
+    mean = np.average(table["mean_surprisal"], weights=table[count]) if len(table) else np.nan
+    table["corpus_deviation"] = table["uid_variance"] + (table["mean_surprisal"] - mean) ** 2
+    return table
+
+
+def of_series(
+    series: Series, s: np.ndarray, sentences: Series, settings: UidSettings
+) -> dict[str, np.ndarray]:
+    """The metrics of `OF_A_SERIES` but for the corpus deviation, [texts] each.
+
+    s [values] in bits; `sentences` cuts the same values more finely than `series` does.
+    """
+    s = s.astype(np.float64)
+    mean = series.mean(s)
+    deviation = s - series.spread(mean)
+    squares = series.sum(deviation**2)
+    # A single value varies about nothing.
+    variance = np.where(series.lengths > 1, squares / series.lengths, np.nan)
+    pairwise = series.of_neighbours(np.diff(s) ** 2)
+    several = sentences.lengths > 1
+    text_of_sentence = series.number[sentences.starts[several]] if len(sentences) else np.empty(0, int)
+    centred = (s - sentences.spread(sentences.mean(s))) ** 2
+
+    def averaged(of_sentences: np.ndarray) -> np.ndarray:
+        total = np.bincount(text_of_sentence, of_sentences[several], minlength=len(series))
+        return divide(total, np.bincount(text_of_sentence, minlength=len(series)))
+
+    return {
+        "mean_surprisal": mean,
+        "median_surprisal": series.median(s),
+        "min_surprisal": series.minimum(s),
+        "max_surprisal": series.maximum(s),
+        "uid_variance": variance,
+        "uid_pairwise": pairwise,
+        "local_difference": series.of_neighbours(np.abs(np.diff(s))),
+        # A corrected word may be a little below 0 bits.
+        "super_linear_cost": np.where(
+            series.lengths > 1, series.mean(np.maximum(s, 0) ** settings.power), np.nan
+        ),
+        "uid_variance_sentence": averaged(sentences.mean(centred)),
+        "uid_pairwise_sentence": averaged(sentences.of_neighbours(np.diff(s) ** 2)),
+        "coefficient_of_variation": divide(np.sqrt(variance), mean),
+        "pairwise_ratio": divide(pairwise, variance),
+        "autocorrelation": divide(
+            series.of_neighbours(deviation[1:] * deviation[:-1]) * (series.lengths - 1), squares
+        ),
+        "uid_variance_first_n": _leading_variance(series, s, settings.first_n),
+    }
+
+
+def _leading_variance(series: Series, s: np.ndarray, count: int) -> np.ndarray:
+    leading = series.position < count
+    mean = series.sum(np.where(leading, s, 0.0)) / count
+    squares = np.where(leading, (s - series.spread(mean)) ** 2, 0.0)
+    return np.where(series.lengths < count, np.nan, series.sum(squares) / count)
+
+
+def of_vocabulary(series: Series, token_codes: np.ndarray, window: int) -> dict[str, np.ndarray]:
+    """Distinct tokens of each text, and the mean share of distinct tokens in its windows of `window`.
+
+    A token counts in a window if its last occurrence lies before it: at most min(i, N − W) −
+    max(previous + 1, i − W + 1) + 1 of the windows that begin at 0 … N − W.
+    """
+    previous, i = series.previous(token_codes), series.position
+    last = series.spread(series.lengths) - window
+    counted = np.minimum(i, last) - np.maximum(previous + 1, i - window + 1).clip(0) + 1
+    windows = series.lengths - window + 1
+    total = series.sum(np.maximum(counted, 0)) / window
+    return {
+        "vocab_size": series.sum(previous < 0).astype(np.int64),
+        "moving_ttr": np.where(windows > 0, total / np.maximum(windows, 1), np.nan),
+    }
+
+
+def sentences_of(series: Series, ends: np.ndarray, spans: list[list[tuple[int, int]]]) -> Series:
+    """The sentences that the values of each text lie in; a token is where its last character is.
+
+    `ends` [values] are character offsets within the text, `spans` the sentences of each text.
+    """
+    longest = int(max(ends, default=0)) + 1
+    starts = [
+        number * longest + (start if i else 0)
+        for number, of_text in enumerate(spans)
+        for i, (start, _) in enumerate(of_text or [(0, 0)])
+    ]
+    place = series.number * longest + np.maximum(ends - 1, 0)
+    return Series.of_runs(np.searchsorted(np.array(starts), place, side="right"))
 
 
 def summary_table(rows: pd.DataFrame) -> pd.DataFrame:
