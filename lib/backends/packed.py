@@ -5,18 +5,14 @@ repacks half-precision weights for oneDNN at every call. Packed once, the produc
 ran 1.3 to 1.9 times as fast in float32 on two cores of an EPYC (benchmarks/README.md).
 """
 
-import ctypes
-import mmap
 import platform
-import sys
 
 import torch
 from torch import nn
 from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
-_C = ctypes.CDLL(None) if sys.platform == "linux" else None
-MADV_PAGEOUT = 21  # of linux/mman.h; unlike MADV_DONTNEED it never loses what a page holds
+from lib.backends import memory
 
 
 class PackedLinear(nn.Module):
@@ -26,7 +22,7 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.out_features, self.in_features = weight.shape
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
-        _page_out(weight)
+        memory.page_out(weight)
         self.bias = bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -47,7 +43,7 @@ def pack(model: nn.Module, dtype: torch.dtype) -> None:
             setattr(model, name, PackedLinear(child.weight.T, child.bias))
         else:
             pack(child, dtype)
-            _trim()
+            memory.trim()
 
 
 def packs(dtype: torch.dtype) -> bool:
@@ -58,23 +54,3 @@ def packs(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (
         dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )
-
-
-def _page_out(tensor: torch.Tensor) -> None:
-    """Give up the memory under `tensor`, whose values the system can read from their file again.
-
-    Weights are mapped from their file; without this they would stay in memory beside the packed
-    ones as long as any other weight of that file is in use.
-    """
-    if _C is None:
-        return
-    first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-    length = (tensor.data_ptr() + tensor.nbytes - first) // mmap.PAGESIZE * mmap.PAGESIZE
-    if length > 0:
-        _C.madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), MADV_PAGEOUT)
-
-
-def _trim() -> None:
-    """Give freed memory back to the system; the C library otherwise keeps what transposing took."""
-    if trim := getattr(_C, "malloc_trim", None):
-        trim(0)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from lib.backends import transformers_models
+from lib.backends import memory, transformers_models
 from lib.backends.packed import pack
 from lib.backends.scoring import Encoding, Request, Scores, tile
 from lib.errors import StudyError
@@ -95,6 +95,7 @@ class TransformersScoringModel:
             batch = waiting.pop()
             try:
                 scores = self._score_batch([requests[i] for i in batch], entropy=entropy)
+                memory.trim()
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
