@@ -93,7 +93,7 @@ rule generate:
         LIBRARY,
         "notebooks/01_generate.ipynb",
         pattern(paths.source_file, "{source}"),
-        pattern(paths.documents, "{dataset}"),
+        [] if study.imported else pattern(paths.documents, "{dataset}"),
     output:
         update(pattern(paths.texts, "{dataset}", "{source}")),
         report("01_generate", "{dataset}", "{source}"),

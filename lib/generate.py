@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from lib import datasets, paths, store
+from lib import datasets, imported, paths, store
 from lib.backends import weights
 from lib.backends.generating import Completion, Generator, Request, open_generator
 from lib.datasets.document import Document
@@ -85,13 +85,17 @@ def generate_texts(run: Run) -> GenerationSummary:
     """
     began = perf_counter()
     path = paths.texts(run.dataset_name, run.source_name)
-    documents = _documents(run)
+    documents = [] if run.study.imported else _documents(run)
     made = _record(run, documents)
     with store.lock(path):
         written = 0
         if run.regenerate or not store.is_complete(path, made):
             parts = store.Parts(path, SCHEMA, made, fresh=run.regenerate)
             match run.source:
+                case _ if run.study.imported:
+                    found = [_imported_row(run, row) for row in imported.texts(run)]
+                    written = len(found)
+                    store.write(path, pd.DataFrame(found), SCHEMA, made)
                 case Human():
                     written = len(documents)
                     store.write(path, pd.DataFrame(_human_rows(run, documents)), SCHEMA, made)
@@ -131,9 +135,13 @@ def _record(run: Run, documents: Sequence[Document]) -> store.Record:
     """What decides the texts. The code does not: texts are dear, `regenerate` makes them anew."""
     parameters: dict[str, Any] = {"source": run.source_name, "dataset": run.dataset_name}
     match run.source:
+        case _ if run.study.imported:
+            parameters |= {"import": run.study.imported.model_dump()}
+            inputs = {"imported": imported.identity(run)}
+            packages: tuple[str, ...] = ()
         case Human():
             inputs = {"documents": _digest(documents)}
-            packages: tuple[str, ...] = ()
+            packages = ()
         case Model(weights=where):
             parameters |= run.source.model_dump(include={"weights", "sampling", "chat", "system_prompt"})
             prompts = [(document.doc_id, document.title, document.prompt) for document in documents]
@@ -158,6 +166,11 @@ def _human_rows(run: Run, documents: Sequence[Document]) -> list[dict[str, Any]]
         for document in documents
     ]
     return joined(rows, documents)
+
+
+def _imported_row(run: Run, row: dict[str, Any]) -> dict[str, Any]:
+    document = Document(doc_id=row["doc_id"], title="", prompt="", text=row["text"])
+    return {**_row(run, document), "retries": 0, **row}
 
 
 def joined(rows: Sequence[dict[str, Any]], documents: Sequence[Document]) -> list[dict[str, Any]]:

@@ -53,6 +53,11 @@ def record(
     return json.loads(json.dumps(made, default=str))
 
 
+def digest(lines: Iterable[str]) -> str:
+    """One hash over `lines`."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def code_hash(modules: Iterable[str]) -> str:
     """One hash over the source files of `modules` (dotted names)."""
     digest = hashlib.sha256()

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from lib import paths, store
+from lib import imported, paths, store
 from lib.backends import weights
 from lib.backends.scoring import open_scoring_model
 from lib.params import Transformers, load_scorer
@@ -144,7 +144,9 @@ def score_texts(run: Run) -> ScoringSummary:
     scored_now, seconds = 0, 0.0
     with store.lock(tokens_path):
         there = store.is_complete(tokens_path, made) and store.is_complete(words_path, made)
-        if run.regenerate or not there:
+        if run.study.imported and (run.regenerate or not there):
+            _import(run, rows, made)
+        elif run.regenerate or not there:
             scored_now, seconds = _score_in_parts(
                 run,
                 texts,
@@ -162,6 +164,22 @@ def score_texts(run: Run) -> ScoringSummary:
         not_scored=not_scored,
         measured=measured,
     )
+
+
+def _import(run: Run, rows: pd.DataFrame, made: store.Record) -> None:
+    """Write both files from the surprisals that the study imports."""
+    place = (run.scorer_name, run.dataset_name, run.source_name)
+    not_scored: dict[str, str] = {}
+
+    def tables() -> Iterator[pa.Table]:
+        for table, reasons in imported.tokens(run, rows):
+            not_scored.update(reasons)
+            yield table
+
+    found = {"not_scored": not_scored, "why_no_words": imported.NO_WORDS}
+    store.write(paths.words(*place), WORD_SCHEMA.empty_table(), WORD_SCHEMA, made)
+    tokens = list(tables())
+    store.write_stream(paths.surprisals(*place), tokens, SCHEMA, {**made, store.MEASURED: found})
 
 
 def read_tokens(run: Run) -> pd.DataFrame:
@@ -272,6 +290,15 @@ def _parts(texts: Sequence[Text]) -> Iterator[list[Text]]:
 
 def _record(run: Run) -> store.Record:
     texts = paths.texts(run.dataset_name, run.source_name)
+    if run.study.imported:
+        return store.record(
+            "02_surprisal",
+            parameters={"scorer": run.scorer_name, "import": run.study.imported.model_dump()},
+            inputs={"texts": store.file_hash(texts), "imported": imported.identity(run)},
+            packages=(),
+            units=UNITS,
+            code=("lib.imported",),
+        )
     return store.record(
         "02_surprisal",
         parameters={"scorer": run.scorer_name, **run.scorer.model_dump(include={"weights", "scoring"})},

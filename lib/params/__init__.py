@@ -20,7 +20,7 @@ from lib.params.sources import (
     Transformers,
     Weights,
 )
-from lib.params.studies import Comparison, Study, UidSettings, load_study
+from lib.params.studies import Comparison, Import, Study, UidSettings, load_study
 
 __all__ = [
     "AnySource",
@@ -33,6 +33,7 @@ __all__ = [
     "Dialogues",
     "Folder",
     "Human",
+    "Import",
     "LlamaCpp",
     "Model",
     "OpenAI",

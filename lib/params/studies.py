@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import combinations
+from typing import Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
@@ -50,6 +51,16 @@ class UidSettings(Declared):
     ttr_window: int = Field(50, ge=2, description="tokens of the moving type–token ratio")
 
 
+class Import(Declared):
+    """Texts and surprisals that lie in another project's layout (see `lib.imported`)."""
+
+    layout: Literal["balancing-the-flow"]
+    root: str
+    flagged: Literal["leave_out", "keep"] = Field(
+        "leave_out", description="texts in which the generator's own warnings stand"
+    )
+
+
 class Study(Declared):
     """What is compared with what."""
 
@@ -60,6 +71,7 @@ class Study(Declared):
     comparisons: dict[Slug, Comparison] = Field(default_factory=dict)
     paper: bool = Field(False, description="whether paper/ is about this study")
     uid: UidSettings = UidSettings()
+    imported: Import | None = Field(None, alias="import")
 
     def sources_of(self, comparison: str) -> tuple[str, ...]:
         """The sources of a comparison. Raises StudyError if the study has none of that name."""
