@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from lib.params import LlamaCpp, OpenAI, Sampling, Transformers, Weights
+from lib.errors import StudyError
+from lib.params import Sampling, Transformers, Weights
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,8 @@ def open_generator(weights: Weights) -> Generator:
             from lib.backends.transformers_generating import TransformersGenerator
 
             return TransformersGenerator(weights)
-        case LlamaCpp():
-            from lib.backends.llama_cpp_generating import LlamaCppGenerator
-
-            return LlamaCppGenerator(weights)
-        case OpenAI():
-            from lib.backends.openai_generating import OpenAIGenerator
-
-            return OpenAIGenerator(weights)
+        case _:
+            raise StudyError(
+                f"The backend {weights.backend!r} is declared but cannot write yet; use a model with "
+                f"`backend: transformers`, or put its texts into `data/texts` and begin with step 02."
+            )
