@@ -69,6 +69,7 @@ COUNTS = ("tokens", "vocab_size", "words")
 SCHEMA = pa.schema(
     [("doc_id", pa.string())] + [(name, pa.int64() if name in COUNTS else pa.float64()) for name in METRICS]
 )
+HEADLINE = ["doc_id", "tokens", "mean_surprisal", "uid_variance", "uid_pairwise"]
 CODE = ("lib.uid", "lib.series", "lib.sentences")
 
 
@@ -255,5 +256,9 @@ def summary_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 def most_uniform(rows: pd.DataFrame, count: int = 5) -> pd.DataFrame:
     """The `count` texts with the lowest variance of surprisal."""
-    names = ["doc_id", "tokens", "mean_surprisal", "uid_variance", "uid_pairwise"]
-    return rows.nsmallest(count, "uid_variance")[names]
+    return rows.nsmallest(count, "uid_variance")[HEADLINE]
+
+
+def least_uniform(rows: pd.DataFrame, count: int = 5) -> pd.DataFrame:
+    """The `count` texts with the highest variance of surprisal."""
+    return rows.nlargest(count, "uid_variance")[HEADLINE]

@@ -1,0 +1,62 @@
+"""Texts with each token shaded by its surprisal, so that a reader sees where information is dense."""
+
+from collections.abc import Iterable
+from html import escape
+
+import pandas as pd
+from IPython.display import HTML
+
+DARKEST = 16  # bits; what is above looks the same
+SHADE = "0, 114, 178"  # of the project's palette, told apart by the colour-blind
+STYLE = """
+<style>
+.shaded { white-space: pre-wrap; overflow-wrap: anywhere; max-width: 70ch }
+.shaded { line-height: 1.7; margin: 0.5rem 0 1.5rem }
+.shaded .prompt { opacity: 0.6 }
+.shaded-scale span { padding: 0 0.6rem }
+</style>
+"""
+
+
+def shaded(texts: pd.DataFrame, tokens: pd.DataFrame, doc_ids: Iterable[str]) -> HTML:
+    """The texts `doc_ids`, the prompt pale before each, with a scale; hover gives token, bits and rank.
+
+    `texts` are rows of step 01, `tokens` of step 02. Rank 1 is the text's most surprising token.
+    Whatever stands in a text is escaped.
+    """
+    by_id = texts.set_index("doc_id")
+    pieces = [STYLE, _scale()]
+    for doc_id in doc_ids:
+        row, own = by_id.loc[doc_id], tokens[tokens["doc_id"] == doc_id]
+        pieces.append(
+            f'<section aria-label="{escape(doc_id)}"><h4>{escape(doc_id)}</h4><div class="shaded">'
+            f'<span class="prompt">{escape(row["prompt"])}</span>{"".join(_spans(row["text"], own))}'
+            f"</div></section>"
+        )
+    return HTML("".join(pieces))
+
+
+def _spans(text: str, tokens: pd.DataFrame) -> Iterable[str]:
+    ranks = tokens["surprisal"].rank(ascending=False, method="first").astype(int)
+    end = 0
+    for token, rank in zip(tokens.itertuples(), ranks, strict=True):
+        yield escape(text[end : token.start])  # imported tokens leave the first one out
+        about = f"{token.token!r}: {token.surprisal:.2f} bits, rank {rank} of {len(tokens)}"
+        yield (
+            f'<span title="{escape(about)}" style="background: rgba({SHADE}, {_depth(token.surprisal):.2f})">'
+            f"{escape(token.token)}</span>"
+        )
+        end = token.end
+    yield escape(text[end:])
+
+
+def _depth(bits: float) -> float:
+    return 0.75 * min(max(bits, 0) / DARKEST, 1)
+
+
+def _scale() -> str:
+    steps = (0, 2, 4, 8, 12, DARKEST)
+    shades = "".join(
+        f'<span style="background: rgba({SHADE}, {_depth(bits):.2f})">{bits}</span>' for bits in steps
+    )
+    return f'<p class="shaded-scale">bits of a token: {shades} and more</p>'
