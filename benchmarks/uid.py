@@ -44,7 +44,7 @@ def prepare(folder: Path, tokens: int, texts: int, sample: int) -> None:
                 block |= {"start": np.r_[0, end[:-1]], "end": end, "token_id": 0, "context": 1}
                 blocks.append(pd.DataFrame(block | {"surprisal": own.gamma(1.0, 4.0, lengths[i])}))
                 spelled[f"text_{i:05}"] = "".join(token)
-                if i < sample:
+                if i < sample and column == "token":
                     blocks[-1].to_csv(folder / f"text_{i:05}.csv", index=False)
             rows = pd.concat(blocks).reindex(columns=schema.names)
             yield pa.Table.from_pandas(rows, schema, preserve_index=False)

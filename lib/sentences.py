@@ -8,8 +8,6 @@ def sentence_spans(text: str, language: str = "en") -> list[tuple[int, int]]:
     spans, end = [], 0
     for sentence in sentencex.segment(language, text):
         start, end = end, end + len(sentence)
-        stripped = sentence.strip()
-        if stripped:
-            first = start + sentence.index(stripped)
-            spans.append((first, first + len(stripped)))
+        if begun := sentence.lstrip():
+            spans.append((end - len(begun), start + len(sentence.rstrip())))
     return spans

@@ -236,7 +236,7 @@ def sentences_of(series: Series, ends: np.ndarray, spans: list[list[tuple[int, i
 
     `ends` [values] are character offsets within the text, `spans` the sentences of each text.
     """
-    longest = int(max(ends, default=0)) + 1
+    longest = int(ends.max(initial=0)) + 1
     starts = [
         number * longest + (start if i else 0)
         for number, of_text in enumerate(spans)

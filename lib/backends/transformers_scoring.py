@@ -15,9 +15,11 @@ from lib.errors import StudyError
 from lib.params import Transformers
 from lib.words import BEGINS, BLANKS, GOES_ON
 
-TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 16384}  # padding included
+# How large the tensors of a batch may be: of its states [tokens, width], padding included, and of the
+# logits [positions, vocabulary], of which there are never more than a chunk.
+NUMBERS_OF_STATES = {"cpu": 1024 * 768, "cuda": 16384 * 4096}
+NUMBERS_OF_LOGITS = {"cpu": 64 * 50_257, "cuda": 1024 * 50_257}
 PADDING = 1 / 8  # of a batch, at most
-POSITIONS_PER_CHUNK = {"cpu": 64, "cuda": 1024}  # of the head: [chunk, vocabulary] is all there is of logits
 LEAST_PROBABILITY = torch.finfo(torch.float32).tiny  # of a boundary, 126 bits
 
 
@@ -38,9 +40,9 @@ class TransformersScoringModel:
         self.bos = _bos(self.tokenizer, self.model.config, weights.model)
         self.parameters: int = self.model.num_parameters()
         self.context_length: int | None = _context_length(self.model.config)
-        self.tokens_per_batch = TOKENS_PER_BATCH[self.model.device.type]
-        self.chunk = POSITIONS_PER_CHUNK[self.model.device.type]
-        vocabulary = self.model.get_output_embeddings().weight.shape[0]
+        vocabulary, width = self.model.get_output_embeddings().weight.shape
+        self.tokens_per_batch = max(1024, NUMBERS_OF_STATES[self.model.device.type] // width)
+        self.chunk = max(64, NUMBERS_OF_LOGITS[self.model.device.type] // vocabulary)
         self._prepare(weights.model)
 
         self.word_begins: np.ndarray | None = None
@@ -95,7 +97,6 @@ class TransformersScoringModel:
             batch = waiting.pop()
             try:
                 scores = self._score_batch([requests[i] for i in batch], entropy=entropy)
-                memory.trim()
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -105,6 +106,7 @@ class TransformersScoringModel:
                 continue
             for i, score in zip(batch, scores, strict=True):
                 found[i] = score
+        memory.trim()
         return found
 
     @torch.inference_mode()
