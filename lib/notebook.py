@@ -78,3 +78,9 @@ def table(rows: pd.DataFrame, caption: str = "", digits: int = 3) -> Markdown:
     """`rows` as a Markdown table, which HTML, PDF and Quarto all show."""
     text = rows.to_markdown(index=False, floatfmt=f".{digits}f", missingval="–") if len(rows) else "*none*"
     return Markdown(f"{caption}:\n\n{text}" if caption else text)
+
+
+def tables(*tables_with_captions: tuple[pd.DataFrame, str]) -> Markdown:
+    """Several tables one below the other; those without rows are left out."""
+    shown = [table(rows, caption).data for rows, caption in tables_with_captions if len(rows)]
+    return Markdown("\n\n".join(shown))

@@ -156,6 +156,6 @@ def test_the_demo_study_has_at_least_100_held_out_texts_of_80_to_400_tokens(proj
 
     documents = datasets.load("pydocs", load_dataset("pydocs"))
     model = open_scoring_model(load_scorer("tiny-scorer").weights)
-    lengths = [len(model.encode(document.text).ids) for document in documents]
+    lengths = [len(encoding.ids) for encoding in model.encode([document.text for document in documents])]
     assert sum(80 <= length <= 400 for length in lengths) >= 100
     assert len(lengths) == 150
