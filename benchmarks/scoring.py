@@ -10,8 +10,6 @@ anything. Engines that are not installed are left out (`make bench` installs the
 import argparse
 import json
 import os
-import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,6 +18,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from _process import in_own_process, peak_bytes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ENGINES = ("floor", "ours", "ours_bfloat16", "minicons", "surprisal", "original")
@@ -218,19 +217,7 @@ def measure(engine: str, folder: Path) -> dict[str, float]:
     count, run = RUN[engine](folder)
     began = perf_counter()
     seconds = run() or perf_counter() - began
-    return {"tokens_per_second": count / seconds, "peak_gb": _peak_bytes() / 1e9}
-
-
-def _peak_bytes() -> int:
-    """The most memory this process held; `ru_maxrss` would count its parent's, too."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
-
-
-def in_own_process(engine: str, folder: Path) -> dict[str, float]:
-    command = [sys.executable, __file__, "--engine", engine, "--folder", str(folder)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return {"tokens_per_second": count / seconds, "peak_gb": peak_bytes() / 1e9}
 
 
 def lengths_like_the_original(count: int) -> list[int]:
@@ -264,7 +251,7 @@ def main() -> None:
                     print(f"{engine} is not installed", file=sys.stderr)
                     continue
                 kind = "articles" if engine in ENGINES else "tenfold" if "tenfold" in engine else "short"
-                figures = in_own_process(engine, folders[kind])
+                figures = in_own_process(__file__, engine, folders[kind])
                 found.setdefault(engine, []).append(figures)
                 print(f"{engine:20}" + "  ".join(f"{k} {v:10,.2f}" for k, v in figures.items()), flush=True)
     speed = {k: float(np.median([each["tokens_per_second"] for each in v])) for k, v in found.items()}

@@ -7,9 +7,6 @@ The original's way is measured on a sample of the texts; the ratio is of tokens 
 
 import argparse
 import json
-import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +15,12 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from _process import in_own_process, peak_bytes
 
 from lib import store, uid
 from lib.params import UidSettings
 from lib.scoring import SCHEMA, WORD_SCHEMA
+from lib.sentences import sentence_spans
 
 WORDS = np.array([" the", " town", " met", " and", " slowly", " of", ",", ".", " It", " river", "s", " old"])
 TEXTS_PER_ROW_GROUP = 20
@@ -63,11 +62,8 @@ def ours(folder: Path) -> dict[str, float]:
 
 def original(folder: Path) -> dict[str, float]:
     """The ten columns of the contract, text by text."""
-    from lib.sentences import sentence_spans
-
-    began, tokens = perf_counter(), 0
     texts = json.loads((folder / "texts.json").read_text())
-    began = perf_counter()
+    began, tokens = perf_counter(), 0
     for path in sorted(folder.glob("*.csv")):
         table = pd.read_csv(path, keep_default_na=False)
         s = table["surprisal"]
@@ -89,16 +85,13 @@ def main() -> None:
     given = parser.parse_args()
     if given.engine:
         found = ours(given.folder) if given.engine == "ours" else original(given.folder)
-        status = Path("/proc/self/status").read_text()
-        peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1e3  # type: ignore[index]
-        print(json.dumps(found | {"peak_mb": peak}))
+        print(json.dumps(found | {"peak_mb": peak_bytes() / 1e6}))
         return
     speed = {}
     with tempfile.TemporaryDirectory() as name:
         prepare(Path(name), given.tokens, given.texts, given.sample)
         for engine in ("ours", "original"):
-            command = [sys.executable, __file__, "--engine", engine, "--folder", name]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            found = in_own_process(__file__, engine, Path(name))
             speed[engine] = found["tokens"] / found["seconds"]
             print(f"{engine:10}{speed[engine]:14,.0f} tokens/s  peak {found['peak_mb']:,.0f} MB", flush=True)
     print(f"ours / original: {speed['ours'] / speed['original']:.1f}")

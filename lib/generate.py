@@ -122,8 +122,8 @@ def _documents(run: Run) -> list[Document]:
         case _:
             documents = datasets.load(run.dataset_name, run.dataset)
     wanted = run.source.generate if isinstance(run.source, Human) else run.source.sampling.generate
-    rows = list(dict.fromkeys(_row_of(document) for document in documents))[:wanted]
-    return [document for document in documents if _row_of(document) in set(rows)]
+    kept = set(list(dict.fromkeys(_row_of(document) for document in documents))[:wanted])
+    return [document for document in documents if _row_of(document) in kept]
 
 
 def _row_of(document: Document) -> str:

@@ -12,7 +12,7 @@ text has no surprisal and is no row here; prompts were not apart from texts.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,25 +52,24 @@ def texts(run: Run) -> list[dict[str, Any]]:
     return [_text(_declared(run), left) for left in _left(run)]
 
 
-def tokens(run: Run, rows: pd.DataFrame) -> Iterator[tuple[pa.Table, dict[str, str]]]:
-    """Tables of `SCHEMA` for the texts `rows` (doc_id, text, status), and why some have no tokens."""
+def tokens(run: Run, rows: pd.DataFrame) -> tuple[list[pa.Table], dict[str, str]]:
+    """Tables of `SCHEMA`, some texts of `rows` (doc_id, text, status) each, and why some have no tokens."""
     by_id = {doc_id_of(left.number): left for left in _left(run)}
-    whole = [row for row in rows.itertuples() if row.status != "error" and row.doc_id in by_id]
-    for first in range(0, len(whole), TEXTS_PER_TABLE):
-        tables, not_scored = [SCHEMA.empty_table()], {}
-        for row in whole[first : first + TEXTS_PER_TABLE]:
-            found = _read(by_id[row.doc_id].surprisals)
-            if isinstance(found, str):
-                not_scored[row.doc_id] = found
-            else:
-                tables.append(_token_rows(row.doc_id, row.text, found))
-        yield pa.concat_tables(tables), not_scored
+    tables, not_scored = [], {}
+    for row in rows[rows["status"] != "error"].itertuples():
+        found = _read(by_id[row.doc_id].surprisals) if row.doc_id in by_id else "it is not there any more"
+        if isinstance(found, str):
+            not_scored[row.doc_id] = found
+        else:
+            tables.append(_token_rows(row.doc_id, row.text, found))
+    groups = [tables[i : i + TEXTS_PER_TABLE] for i in range(0, len(tables), TEXTS_PER_TABLE)]
+    return [pa.concat_tables(group) for group in groups], not_scored
 
 
 def identity(run: Run) -> str:
     """A content hash of the files of the run's source."""
-    names = [str(path) for left in _left(run) for path in (left.text, left.surprisals) if path]
-    return store.digest(f"{name} {store.file_hash(Path(name))}" for name in names)
+    files = [path for left in _left(run) for path in (left.text, left.surprisals) if path]
+    return store.digest(f"{file} {store.file_hash(file)}" for file in files)
 
 
 def agreement(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
@@ -88,7 +87,7 @@ def agreement(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     theirs = pd.read_csv(file / "uid_metrics.csv")
     names = theirs["filename"].str.removesuffix(".csv")
-    theirs["doc_id"] = names.str.extract(NUMBER, expand=False).str.zfill(6)
+    theirs["doc_id"] = names.str.extract(NUMBER, expand=False).map(doc_id_of, na_action="ignore")
     both = rows.merge(theirs, on="doc_id", suffixes=("", "_theirs"))
     apart = {
         metric: (both[metric] - both[f"{metric}_theirs"]).abs()
@@ -102,8 +101,8 @@ def agreement(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(compared, columns=columns)
 
 
-def doc_id_of(number: int) -> str:
-    return f"{number:06}"
+def doc_id_of(number: int | str) -> str:
+    return str(number).zfill(6)
 
 
 def _declared(run: Run) -> Import:
@@ -168,8 +167,10 @@ def _read(path: Path | None) -> pa.Table | str:
         ).select(list(types))
     except (OSError, pa.ArrowException, KeyError) as error:
         return f"{path} cannot be read ({str(error).splitlines()[0].rstrip('.')})"
-    if not len(table) or table["surprisal"].null_count or not np.isfinite(table["surprisal"]).all():
-        return f"{path} has no surprisal for some of its tokens" if len(table) else f"{path} is empty"
+    if not len(table):
+        return f"{path} is empty"
+    if table["surprisal"].null_count or not np.isfinite(table["surprisal"]).all():
+        return f"{path} has no surprisal for some of its tokens"
     return table
 
 
@@ -179,7 +180,7 @@ def _token_rows(doc_id: str, text: str, found: pa.Table) -> pa.Table:
     count = len(spelled)
     columns = {
         "doc_id": [doc_id] * count,
-        "position": np.arange(1, count + 1),
+        "position": np.arange(count),
         "token_id": pa.nulls(count),
         "token": spelled,
         "start": ends - [len(token) for token in spelled],

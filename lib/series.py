@@ -109,7 +109,7 @@ def whole_texts(path: Path, columns: Sequence[str]) -> Iterator[tuple[list[str],
         for groups in _batches(sizes):
             rows = pa.concat_tables([*waiting, file.read_row_groups(groups, columns=["doc_id", *columns])])
             rows = rows.unify_dictionaries()
-            series = _by_doc_id(rows)
+            series = Series.of_runs(codes(rows, "doc_id"))
             if groups[-1] < len(sizes) - 1 and len(series):
                 last = int(series.starts[-1])
                 waiting = [rows.slice(last)]
@@ -130,11 +130,6 @@ def _batches(sizes: Sequence[int]) -> Iterator[list[int]]:
             batch, rows = [], 0
     if batch:
         yield batch
-
-
-def _by_doc_id(rows: pa.Table) -> Series:
-    codes = [chunk.indices.to_numpy() for chunk in rows["doc_id"].chunks]
-    return Series.of_runs(np.concatenate(codes) if codes else np.empty(0))
 
 
 def codes(rows: pa.Table, column: str) -> np.ndarray:

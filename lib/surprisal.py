@@ -169,17 +169,10 @@ def score_texts(run: Run) -> ScoringSummary:
 def _import(run: Run, rows: pd.DataFrame, made: store.Record) -> None:
     """Write both files from the surprisals that the study imports."""
     place = (run.scorer_name, run.dataset_name, run.source_name)
-    not_scored: dict[str, str] = {}
-
-    def tables() -> Iterator[pa.Table]:
-        for table, reasons in imported.tokens(run, rows):
-            not_scored.update(reasons)
-            yield table
-
+    tables, not_scored = imported.tokens(run, rows)
     found = {"not_scored": not_scored, "why_no_words": imported.NO_WORDS}
     store.write(paths.words(*place), WORD_SCHEMA.empty_table(), WORD_SCHEMA, made)
-    tokens = list(tables())
-    store.write_stream(paths.surprisals(*place), tokens, SCHEMA, {**made, store.MEASURED: found})
+    store.write_stream(paths.surprisals(*place), tables, SCHEMA, {**made, store.MEASURED: found})
 
 
 def read_tokens(run: Run) -> pd.DataFrame:
@@ -207,11 +200,11 @@ def _score_in_parts(
     if missing:
         deviation = _deviation(run, texts) if missing[0] == 0 else None
         model = open_scoring_model(run.scorer.weights)
+        window, stride = reading(model, run.scorer.scoring)
         began = perf_counter()
         with _progress(sum(_size(parts[number]) for number in missing)) as progress:
             for number in missing:
                 part = score_rows(model, run.scorer.scoring, parts[number])
-                window, stride = reading(model, run.scorer.scoring)
                 found = {"bos": model.bos, "window": window, "stride": stride, "not_scored": part.not_scored}
                 if model.why_no_words:
                     found["why_no_words"] = model.why_no_words
@@ -280,7 +273,7 @@ def _parts(texts: Sequence[Text]) -> Iterator[list[Text]]:
     size = 0
     for text in texts:
         part.append(text)
-        size += len(text.prompt) + len(text.text)
+        size += _size([text])
         if size >= CHARACTERS_PER_PART:
             yield part
             part, size = [], 0

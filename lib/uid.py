@@ -134,16 +134,18 @@ def metrics(tokens: Path, words: Path, texts: Mapping[str, str], settings: UidSe
     """
     of_tokens, of_words = [], []
     spans: dict[str, list[tuple[int, int]]] = {}
+
+    def measured(doc_ids: list[str], series: Series, rows: pa.Table) -> dict[str, np.ndarray]:
+        sentences = sentences_of(series, rows["end"].to_numpy(), [spans[doc_id] for doc_id in doc_ids])
+        return of_series(series, rows["surprisal"].to_numpy(), sentences, settings)
+
     for doc_ids, series, rows in whole_texts(tokens, ["token", "end", "surprisal"]):
         spans |= {doc_id: sentence_spans(texts[doc_id]) for doc_id in doc_ids}
-        sentences = sentences_of(series, rows["end"].to_numpy(), [spans[doc_id] for doc_id in doc_ids])
-        block = of_series(series, rows["surprisal"].to_numpy(), sentences, settings)
-        token_codes = codes(rows, "token")
-        block = {"tokens": series.lengths, **block, **of_vocabulary(series, token_codes, settings.ttr_window)}
-        of_tokens.append(pd.DataFrame(block, index=doc_ids))
+        block = measured(doc_ids, series, rows)
+        block |= of_vocabulary(series, codes(rows, "token"), settings.ttr_window)
+        of_tokens.append(pd.DataFrame({"tokens": series.lengths, **block}, index=doc_ids))
     for doc_ids, series, rows in whole_texts(words, ["end", "surprisal"]):
-        sentences = sentences_of(series, rows["end"].to_numpy(), [spans[doc_id] for doc_id in doc_ids])
-        block = of_series(series, rows["surprisal"].to_numpy(), sentences, settings)
+        block = measured(doc_ids, series, rows)
         of_words.append(pd.DataFrame({"words": series.lengths, **block}, index=doc_ids))
 
     table = _with_corpus_deviation(of_tokens, "tokens")

@@ -178,24 +178,18 @@ def test_bad_tables_end_in_one_sentence(root, make, files, sentence):
 
 
 def test_without_network_and_cache_one_sentence_says_what_to_do(root):
-    done = subprocess.run(
-        [sys.executable, "-m", "lib.datasets", "cnn_dailymail"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "STUDY_ROOT": str(root), "HF_HUB_OFFLINE": "1", "HF_HOME": str(root / "hf")},
-        check=False,
-    )
+    offline = {**os.environ, "STUDY_ROOT": str(root), "HF_HUB_OFFLINE": "1", "HF_HOME": str(root / "hf")}
+
+    def found():
+        command = [sys.executable, "-m", "lib.datasets", "cnn_dailymail"]
+        return subprocess.run(command, capture_output=True, text=True, env=offline, check=False)
+
+    done = found()
     assert done.returncode == 1
     assert "There is no dataset 'cnn_dailymail'" in done.stderr
     (root / "params").mkdir()
     (root / "params" / "datasets").symlink_to(REPOSITORY / "params" / "datasets")
-    done = subprocess.run(
-        done.args,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "STUDY_ROOT": str(root), "HF_HUB_OFFLINE": "1", "HF_HOME": str(root / "hf")},
-        check=False,
-    )
+    done = found()
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert "abisee/cnn_dailymail" in line

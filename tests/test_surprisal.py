@@ -1,5 +1,6 @@
 """Surprisal against a plain float64 forward pass, over texts that break things; tokens that tile them."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +144,7 @@ def test_order_and_company_change_nothing_that_matters():
     together = score_rows(model, Scoring(), [Text(t, "", t) for t in texts]).tokens.to_pandas()
     reverse = score_rows(model, Scoring(), [Text(t, "", t) for t in texts[::-1]]).tokens.to_pandas()
     for text in texts:
-        (alone,) = [score_rows(model, Scoring(), [Text(text, "", text)]).tokens.to_pandas()["surprisal"]]
+        alone = score_rows(model, Scoring(), [Text(text, "", text)]).tokens.to_pandas()["surprisal"]
         for other in (together, reverse):
             np.testing.assert_allclose(other.loc[other["doc_id"] == text, "surprisal"], alone, atol=1e-4)
 
@@ -301,16 +302,11 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
     assert min(sizes) <= 2
 
 
-_OPEN: dict[str, object] = {}
-
-
+@cache
 def open_tiny():
-    if "tiny" not in _OPEN:
-        _OPEN["tiny"] = open_scoring_model(TINY)
-    return _OPEN["tiny"]
+    return open_scoring_model(TINY)
 
 
+@cache
 def open_double():
-    if "double" not in _OPEN:
-        _OPEN["double"] = double(TINY.model)
-    return _OPEN["double"]
+    return double(TINY.model)

@@ -23,6 +23,7 @@ class PackedLinear(nn.Module):
         self.out_features, self.in_features = weight.shape
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
         memory.page_out(weight)
+        memory.trim()  # what transposing took
         self.bias = bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -43,7 +44,6 @@ def pack(model: nn.Module, dtype: torch.dtype) -> None:
             setattr(model, name, PackedLinear(child.weight.T, child.bias))
         else:
             pack(child, dtype)
-            memory.trim()
 
 
 def packs(dtype: torch.dtype) -> bool:

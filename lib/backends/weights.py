@@ -1,6 +1,5 @@
 """Where weights lie and which ones they are, without loading them."""
 
-import hashlib
 from pathlib import Path
 
 from lib import paths, store
@@ -23,7 +22,7 @@ def identity(weights: Weights) -> str:
                 for file in sorted(folder.iterdir())
                 if file.suffix in DECISIVE and file.is_file()
             ]
-            return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+            return store.digest(hashes)
         case Transformers():
             return _hub_commit(weights.model, "config.json", weights.revision)
         case LlamaCpp(repo=None):

@@ -6,7 +6,7 @@ import pyarrow as pa
 from lib import paths, store
 from lib.datasets import corpora, folder, pydocs, rows
 from lib.datasets.document import Document
-from lib.params import Articles, Chats, Dataset, Dialogues, Folder, Pydocs
+from lib.params import Corpus, Dataset, Folder, Pydocs
 
 SCHEMA = pa.schema([(column, pa.string()) for column in ("doc_id", "title", "prompt", "text", "joined_as")])
 
@@ -32,7 +32,7 @@ def _found(dataset: Dataset) -> list[Document]:
             return read_folder(dataset)
         case Pydocs():
             return pydocs.held_out_documents(**dataset.model_dump(exclude={"kind"}))
-        case Articles() | Dialogues() | Chats():
+        case Corpus():
             return corpora.documents(dataset)
 
 
@@ -50,7 +50,7 @@ def _record(dataset: Dataset) -> store.Record:
         case Pydocs():
             inputs = {package: pydocs.version(package) for package in dataset.packages}
             code = ("lib.datasets.pydocs", "lib.datasets.openings")
-        case Articles(rows=table) | Dialogues(rows=table) | Chats(rows=table):
+        case Corpus(rows=table):
             inputs = rows.identity(table)
             code = ("lib.datasets.corpora", "lib.datasets.rows", "lib.datasets.openings")
     return store.record(
