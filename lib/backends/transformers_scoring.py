@@ -106,7 +106,7 @@ class TransformersScoringModel:
                 continue
             for i, score in zip(batch, scores, strict=True):
                 found[i] = score
-        memory.trim()
+            memory.trim()
         return found
 
     @torch.inference_mode()
