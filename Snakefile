@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import lib
-from lib import paths
+from lib import imported, paths
 from lib.datasets.folder import text_files
 from lib.params import load_dataset, load_study
+from lib.run import resolve
 
 STUDY = config.get("study", "demo")
 study = load_study(STUDY)
@@ -75,6 +76,12 @@ def folder_files(wildcards):
     return [str(file) for file in text_files(paths.resolve(dataset.folder))] if dataset.kind == "folder" else []
 
 
+def imported_files(wildcards):
+    """As for a folder: a new or changed file of an imported source makes the study anew."""
+    given = {"model": wildcards.source, "study": STUDY, "dataset": wildcards.dataset}
+    return [str(file) for file in imported.files(resolve("01_generate", given))]
+
+
 rule documents:
     input:
         LIBRARY,
@@ -93,7 +100,7 @@ rule generate:
         LIBRARY,
         "notebooks/01_generate.ipynb",
         pattern(paths.source_file, "{source}"),
-        [] if study.imported else pattern(paths.documents, "{dataset}"),
+        imported_files if study.imported else pattern(paths.documents, "{dataset}"),
     output:
         update(pattern(paths.texts, "{dataset}", "{source}")),
         report("01_generate", "{dataset}", "{source}"),

@@ -66,10 +66,14 @@ def tokens(run: Run, rows: pd.DataFrame) -> tuple[list[pa.Table], dict[str, str]
     return [pa.concat_tables(group) for group in groups], not_scored
 
 
+def files(run: Run) -> list[Path]:
+    """The files of the run's source: texts and surprisals."""
+    return [path for left in _left(run) for path in (left.text, left.surprisals) if path]
+
+
 def identity(run: Run) -> str:
     """A content hash of the files of the run's source."""
-    files = [path for left in _left(run) for path in (left.text, left.surprisals) if path]
-    return store.digest(f"{file} {store.file_hash(file)}" for file in files)
+    return store.digest(f"{file} {store.file_hash(file)}" for file in files(run))
 
 
 def agreement(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
