@@ -5,7 +5,7 @@ STUDY ?= demo
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: study test lint bench models lab clean
+.PHONY: study test lint bench extras models lab clean
 
 study: $(INSTALLED)  ## run the study: texts, surprisal, metrics, comparisons, reports, the paper
 	@$(BIN)/python -m lib.study $(STUDY)
@@ -16,8 +16,11 @@ test: $(INSTALLED)  ## run the tests
 lint: $(INSTALLED)  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+extras: $(INSTALLED)  ## install what GGUF models and servers need (llama.cpp is compiled: a C++ compiler, some minutes)
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock -e ".[gguf,server]"
+
 bench: $(INSTALLED)  ## measure speed and memory (installs the engines that it compares with)
-	@$(BIN)/python -m pip install --quiet --constraint requirements.lock -e ".[bench]"
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock -e ".[bench,gguf]"
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 models: $(INSTALLED)  ## train the demo models from scratch (hours)

@@ -10,13 +10,14 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from lib import datasets, imported, paths, store
 from lib.backends import weights
 from lib.backends.generating import Completion, Generator, Request, open_generator
 from lib.datasets.document import Document
-from lib.params import Folder, Human, Model, Sampling
+from lib.params import Folder, Human, Model, OpenAI, Sampling
 from lib.prompts import cut_repetition
 from lib.run import Run, command
 
@@ -76,9 +77,9 @@ def generate_texts(run: Run) -> GenerationSummary:
     and then kept with the status "short". What failed is a row with the status "error" and no text.
 
     A row's seed follows from the source, the document and the attempt, so neither the number of
-    texts nor the size of a batch changes a text. `seconds` is the time a single request took and
-    null where a batch shares its time; a file written on one machine twice is therefore the same to
-    the byte. A run that was stopped goes on where it stopped. A complete file is left alone, apart
+    texts nor the size of a batch changes a text. `seconds` is how long a server took and null for a
+    model that runs here; a file that such a model writes on one machine twice is therefore the same
+    to the byte. A run that was stopped goes on where it stopped. A complete file is left alone, apart
     from failed rows of a server, which get another chance.
 
     Raises StudyError for documents or weights that are missing or cannot be read.
@@ -89,7 +90,8 @@ def generate_texts(run: Run) -> GenerationSummary:
     made = _record(run, documents)
     with store.lock(path):
         written = 0
-        if run.regenerate or not store.is_complete(path, made):
+        kept = {} if run.regenerate else _kept(run, path, made)
+        if kept is not None:
             parts = store.Parts(path, SCHEMA, made, fresh=run.regenerate)
             match run.source:
                 case _ if run.study.imported:
@@ -100,7 +102,7 @@ def generate_texts(run: Run) -> GenerationSummary:
                     written = len(documents)
                     store.write(path, pd.DataFrame(_human_rows(run, documents)), SCHEMA, made)
                 case Model():
-                    written = _write_in_parts(run, run.source, documents, parts)
+                    written = _write_in_parts(run, run.source, documents, parts, kept)
         rows = store.read(path, command("01_generate", run))
     counts = rows["status"].value_counts()
     return GenerationSummary(
@@ -113,6 +115,16 @@ def generate_texts(run: Run) -> GenerationSummary:
         written=written,
         seconds=perf_counter() - began,
     )
+
+
+def _kept(run: Run, path: Path, made: store.Record) -> dict[str, dict[str, Any]] | None:
+    """The rows of `path` that stay, by `doc_id`; None if all do and there is nothing to write."""
+    if not store.is_complete(path, made):
+        return {}
+    behind_server = isinstance(run.source, Model) and isinstance(run.source.weights, OpenAI)
+    rows = pq.read_table(path).to_pylist() if behind_server else []
+    kept = {row["doc_id"]: row for row in rows if row["error"] is None}
+    return kept if len(kept) < len(rows) else None
 
 
 def _documents(run: Run) -> list[Document]:
@@ -143,7 +155,8 @@ def _record(run: Run, documents: Sequence[Document]) -> store.Record:
             inputs = {"documents": _digest(documents)}
             packages = ()
         case Model(weights=where):
-            parameters |= run.source.model_dump(include={"weights", "sampling", "chat", "system_prompt"})
+            parameters |= run.source.model_dump(include={"sampling", "chat", "system_prompt"})
+            parameters["weights"] = weights.deciding(where)
             prompts = [(document.doc_id, document.title, document.prompt) for document in documents]
             inputs = {"prompts": _digest(prompts), "weights": weights.identity(where)}
             packages = PACKAGES[where.backend]
@@ -228,16 +241,28 @@ def _row(run: Run, document: Document) -> dict[str, Any]:
     }
 
 
-def _write_in_parts(run: Run, model: Model, documents: Sequence[Document], parts: store.Parts) -> int:
-    """Write the parts that are not there yet and join them; the number of texts written."""
+def _write_in_parts(
+    run: Run,
+    model: Model,
+    documents: Sequence[Document],
+    parts: store.Parts,
+    kept: dict[str, dict[str, Any]],
+) -> int:
+    """Write the parts that are not there yet and join them; the number of texts written.
+
+    Rows that are `kept` are not written again.
+    """
     generator = open_generator(model.weights)
     groups = list(_groups(documents, generator.at_once))
     written, tokens, began = 0, 0, perf_counter()
     with tqdm(total=len(documents), unit="text", desc=run.source_name) as progress:
         for number, group in enumerate(groups):
             if not parts.done(number):
-                rows = _model_rows(run, model, generator, group)
-                parts.write(number, pd.DataFrame(rows))
+                missing = [document for document in group if _row_of(document) not in kept]
+                rows = _model_rows(run, model, generator, missing)
+                found = kept | {row["doc_id"]: row for row in rows}
+                ids = dict.fromkeys(_row_of(document) for document in group)
+                parts.write(number, pd.DataFrame([found[doc_id] for doc_id in ids]))
                 written += len(rows)
                 tokens += sum(row["tokens"] for row in rows)
                 progress.set_postfix_str(f"{tokens / (perf_counter() - began):.0f} tokens/s")

@@ -5,8 +5,20 @@ their own chat template, begun by the system prompt where the source has one.
 """
 
 import re
+from typing import Protocol
+
+from jinja2 import TemplateError
 
 Message = dict[str, str]
+
+
+class Template(Protocol):
+    """A chat template: writes a conversation as the text that the model was tuned on.
+
+    Raises jinja2.TemplateError for a conversation that it does not allow.
+    """
+
+    def __call__(self, messages: list[Message], *, add_generation_prompt: bool) -> str: ...
 
 
 def raw(prompt: str, system_prompt: str | None) -> str:
@@ -19,6 +31,29 @@ def conversation(prompt: str, system_prompt: str | None, *, system_role: bool = 
     if system_prompt and system_role:
         return [{"role": "system", "content": system_prompt}, {"role": "user", "content": prompt}]
     return [{"role": "user", "content": raw(prompt, system_prompt)}]
+
+
+def templated(prompt: str, system_prompt: str | None, template: Template) -> str:
+    """`prompt` as a conversation in the model's chat template, up to where the model's answer begins."""
+    role = system_prompt is not None and knows_system_role(template)
+    return template(conversation(prompt, system_prompt, system_role=role), add_generation_prompt=True)
+
+
+def knows_system_role(template: Template) -> bool:
+    """Whether the chat template writes a system message, and not just as it writes an assistant's."""
+
+    def rendered(role: str) -> str:
+        messages = [{"role": role, "content": "Rule."}, {"role": "user", "content": "Question?"}]
+        return template(messages, add_generation_prompt=False)
+
+    try:
+        system = rendered("system")
+    except TemplateError:
+        return False
+    try:
+        return "Rule." in system and system != rendered("assistant")
+    except TemplateError:
+        return True
 
 
 def cut_repetition(prompt: str, answer: str) -> tuple[str, str]:

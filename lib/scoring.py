@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from lib.backends.scoring import Encoding, Request, Scores, ScoringModel
+from lib.backends.scoring import Encoding, Request, Scores, ScoringModel, TextScoringModel
 from lib.errors import StudyError
 from lib.params import Scoring
 from lib.windows import windows
@@ -62,11 +62,13 @@ class Scored(NamedTuple):
     not_scored: dict[str, str]
 
 
-def score_rows(model: ScoringModel, scoring: Scoring, texts: Sequence[Text]) -> Scored:
-    """The tokens and the words of `texts`. Raises StudyError if window or stride do not suit `model`."""
-    window, stride = reading(model, scoring)
+def score_rows(model: ScoringModel | TextScoringModel, scoring: Scoring, texts: Sequence[Text]) -> Scored:
+    """The tokens and the words of `texts`. Raises StudyError if `scoring` does not suit `model`."""
     not_scored = {each.doc_id: reason for each in texts if (reason := _unreadable(each))}
     texts = [each for each in texts if each.doc_id not in not_scored]
+    if isinstance(model, TextScoringModel):
+        return _read_rows(model, scoring, texts, not_scored)
+    window, stride = reading(model, scoring)
     encodings = model.encode([each.text for each in texts])
     prompts = model.encode([each.prompt if scoring.context == "prompt" else "" for each in texts])
 
@@ -108,6 +110,46 @@ def score_rows(model: ScoringModel, scoring: Scoring, texts: Sequence[Text]) -> 
             if model.word_begins is not None:
                 words.add(**_words(model.word_begins, text, encoding, spelled, surprisal, own))
     return Scored(tokens.table(), words.table(), not_scored)
+
+
+def _read_rows(
+    model: TextScoringModel, scoring: Scoring, texts: Sequence[Text], not_scored: dict[str, str]
+) -> Scored:
+    """As `score_rows`, where the model makes the tokens."""
+    if scoring.entropy or scoring.window or scoring.stride:
+        raise StudyError(
+            "A scorer behind a server gives no entropy and reads a text in one piece; take `entropy`, "
+            "`window` and `stride` out of its `scoring`."
+        )
+    prompts = [each.prompt if scoring.context == "prompt" else "" for each in texts]
+    readings = model.read([(prompt, each.text) for prompt, each in zip(prompts, texts, strict=True)])
+    tokens = _Columns(SCHEMA)
+    for text, found in zip(texts, readings, strict=True):
+        if isinstance(found, str):
+            not_scored[text.doc_id] = found
+            continue
+        count = len(found.surprisal)
+        tokens.add(
+            doc_id=[text.doc_id] * count,
+            position=np.arange(count),
+            token_id=np.full(count, np.nan),
+            token=[text.text[a:b] for a, b in zip(found.starts, found.ends, strict=True)],
+            start=found.starts,
+            end=found.ends,
+            surprisal=found.surprisal,
+            entropy=np.full(count, np.nan),
+            context=found.context,
+        )
+    return Scored(tokens.table(), WORD_SCHEMA.empty_table(), not_scored)
+
+
+def described(model: ScoringModel | TextScoringModel, scoring: Scoring) -> dict[str, Any]:
+    """How `model` reads, for the record: BOS, window and stride, and why there are no words."""
+    if isinstance(model, TextScoringModel):
+        return {"why_no_words": model.why_no_words}
+    window, stride = reading(model, scoring)
+    found = {"bos": model.bos, "window": window, "stride": stride}
+    return {**found, "why_no_words": model.why_no_words} if model.why_no_words else found
 
 
 def reading(model: ScoringModel, scoring: Scoring) -> tuple[int, int]:
@@ -182,5 +224,7 @@ class _Columns:
                 arrays.append(pa.array([value for piece in pieces for value in piece], each.type))
             else:
                 values = np.concatenate(pieces) if pieces else np.empty(0)
-                arrays.append(pa.array(values, from_pandas=each.name == "entropy").cast(each.type))
+                arrays.append(
+                    pa.array(values, from_pandas=each.name in ("entropy", "token_id")).cast(each.type)
+                )
         return pa.Table.from_arrays(arrays, schema=self.schema)

@@ -46,11 +46,18 @@ def record(
         "step": step,
         "parameters": dict(parameters),
         "inputs": dict(inputs),
-        "versions": {package: metadata.version(package) for package in packages},
+        "versions": {package: _version(package) for package in packages},
         "units": dict(units),
         "code": code_hash(code),
     }
     return json.loads(json.dumps(made, default=str))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None  # an optional one: the step itself says so if it needs it
 
 
 def digest(lines: Iterable[str]) -> str:

@@ -27,10 +27,10 @@ from tqdm import tqdm
 
 from lib import imported, paths, store
 from lib.backends import weights
-from lib.backends.scoring import open_scoring_model
+from lib.backends.scoring import TextScoringModel, open_scoring_model
 from lib.params import Transformers, load_scorer
 from lib.run import Run, command
-from lib.scoring import SCHEMA, WORD_SCHEMA, Text, reading, score_rows
+from lib.scoring import SCHEMA, WORD_SCHEMA, Text, described, score_rows
 
 UNITS = {
     "surprisal": "bits",
@@ -46,9 +46,21 @@ CODE = (
     "lib.windows",
     "lib.words",
     "lib.backends.scoring",
-    "lib.backends.packed",
-    "lib.backends.transformers_scoring",
+    "lib.backends.softmax",
+    "lib.backends.vocabulary",
 )
+# Per backend: what else decides the scores, of our code and of others'.
+BACKENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "transformers": (
+        ("lib.backends.packed", "lib.backends.transformers_scoring"),
+        ("torch", "transformers", "tokenizers"),
+    ),
+    "llama_cpp": (
+        ("lib.backends.llama_cpp_model", "lib.backends.llama_cpp_scoring"),
+        ("torch", "llama-cpp-python"),
+    ),
+    "openai": (("lib.backends.openai_scoring",), ()),  # the server scores
+}
 CHARACTERS_PER_PART = 32_768
 TEXTS_FOR_DEVIATION = 8
 
@@ -200,14 +212,12 @@ def _score_in_parts(
     if missing:
         deviation = _deviation(run, texts) if missing[0] == 0 else None
         model = open_scoring_model(run.scorer.weights)
-        window, stride = reading(model, run.scorer.scoring)
+        how = described(model, run.scorer.scoring)
         began = perf_counter()
         with _progress(sum(_size(parts[number]) for number in missing)) as progress:
             for number in missing:
                 part = score_rows(model, run.scorer.scoring, parts[number])
-                found = {"bos": model.bos, "window": window, "stride": stride, "not_scored": part.not_scored}
-                if model.why_no_words:
-                    found["why_no_words"] = model.why_no_words
+                found = {**how, "not_scored": part.not_scored}
                 if number == 0 and deviation:
                     found["deviation"] = deviation
                 words.write(number, part.words)
@@ -244,7 +254,7 @@ def _deviation(run: Run, texts: Sequence[Text]) -> dict[str, Any] | None:
     surprisal = []
     for dtype in (declared.dtype, "float32"):
         model = open_scoring_model(declared.model_copy(update={"dtype": dtype}))
-        if 4 * model.parameters > _memory():
+        if not isinstance(model, TextScoringModel) and 4 * model.parameters > _memory():
             return {"not_measured": "float32 does not fit into memory"}
         scored = score_rows(model, run.scorer.scoring, sample)
         if scored.not_scored:
@@ -292,11 +302,14 @@ def _record(run: Run) -> store.Record:
             units=UNITS,
             code=("lib.imported",),
         )
+    declared = run.scorer.weights
+    code, packages = BACKENDS[declared.backend]
+    scoring = run.scorer.scoring.model_dump()
     return store.record(
         "02_surprisal",
-        parameters={"scorer": run.scorer_name, **run.scorer.model_dump(include={"weights", "scoring"})},
-        inputs={"texts": store.file_hash(texts), "weights": weights.identity(run.scorer.weights)},
-        packages=("torch", "transformers", "tokenizers"),
+        parameters={"scorer": run.scorer_name, "weights": weights.deciding(declared), "scoring": scoring},
+        inputs={"texts": store.file_hash(texts), "weights": weights.identity(declared)},
+        packages=packages,
         units=UNITS,
-        code=CODE,
+        code=(*CODE, *code),
     )

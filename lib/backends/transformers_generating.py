@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jinja2 import TemplateError
-from transformers import DynamicCache, PreTrainedTokenizerBase
+from transformers import DynamicCache
 
 from lib import prompts
 from lib.backends import transformers_models
+from lib.backends.drawing import draw, uniforms
 from lib.backends.generating import Completion, Request
 from lib.errors import StudyError
 from lib.params import Sampling, Transformers
@@ -65,9 +65,14 @@ class TransformersGenerator:
             raise StudyError(
                 f"The model {self.name!r} has no chat template; set `chat: false` in its params file."
             )
-        role = request.system_prompt is not None and knows_system_role(self.tokenizer)
-        messages = prompts.conversation(request.prompt, request.system_prompt, system_role=role)
-        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return prompts.templated(request.prompt, request.system_prompt, self._template)
+
+    def _template(self, messages: list[prompts.Message], *, add_generation_prompt: bool) -> str:
+        return str(
+            self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        )
 
     @torch.inference_mode()
     def _continue(self, rows: Sequence[_Row], sampling: Sampling) -> list[list[int]]:
@@ -85,7 +90,7 @@ class TransformersGenerator:
             mask[i, width - len(row.ids) :] = 1
         ids, mask = ids.to(device), mask.to(device)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
-        uniforms = torch.stack([_uniforms(row.seed, longest) for row in rows]).to(device)
+        numbers = torch.stack([uniforms(row.seed, longest) for row in rows]).to(device)
         cache = DynamicCache(config=self.model.config)
         new: list[list[int]] = [[] for _ in rows]
         going = list(range(len(rows)))
@@ -98,7 +103,7 @@ class TransformersGenerator:
                 use_cache=True,
                 logits_to_keep=1,
             )
-            drawn = draw(output.logits[:, -1], uniforms[:, step], sampling.temperature, sampling.top_p)
+            drawn = draw(output.logits[:, -1], numbers[:, step], sampling.temperature, sampling.top_p)
             for i, token in zip(going, drawn.tolist(), strict=True):
                 new[i].append(token)
             kept = [
@@ -110,7 +115,7 @@ class TransformersGenerator:
                 rest = torch.tensor(kept, device=device)
                 cache.batch_select_indices(rest)
                 going = [going[k] for k in kept]
-                drawn, mask, positions, uniforms = drawn[rest], mask[rest], positions[rest], uniforms[rest]
+                drawn, mask, positions, numbers = drawn[rest], mask[rest], positions[rest], numbers[rest]
             ids = drawn[:, None]
             mask = torch.cat([mask, mask.new_ones(len(going), 1)], dim=1)
             positions = positions[:, -1:] + 1
@@ -127,47 +132,6 @@ class TransformersGenerator:
 
     def _decoded(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-
-def draw(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """One id [n] per row of `logits` [n, v], picked by its number of `uniforms` [n] in [0, 1).
-
-    Inverse transform sampling from the softmax at `temperature`, cut down to the fewest entries
-    whose probabilities reach `top_p` (nucleus sampling, Holtzman et al. 2020). Temperature 0 takes
-    the most probable entry.
-    """
-    if temperature == 0:
-        return logits.argmax(-1)
-    p = torch.softmax(logits.double() / temperature, dim=-1)
-    entries = None
-    if top_p < 1:
-        p, entries = p.sort(dim=-1, descending=True, stable=True)
-        p = p.masked_fill(p.cumsum(-1) - p >= top_p, 0.0)
-    cumulative = p.cumsum(-1)
-    place = torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)
-    place = place.clamp(max=logits.shape[-1] - 1)
-    return (place if entries is None else entries.gather(-1, place))[:, 0]
-
-
-def knows_system_role(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the chat template writes a system message, and not just as it writes an assistant's."""
-
-    def rendered(role: str) -> str:
-        messages = [{"role": role, "content": "Rule."}, {"role": "user", "content": "Question?"}]
-        return str(tokenizer.apply_chat_template(messages, tokenize=False))
-
-    try:
-        system = rendered("system")
-    except TemplateError:
-        return False
-    try:
-        return "Rule." in system and system != rendered("assistant")
-    except TemplateError:
-        return True
-
-
-def _uniforms(seed: int, count: int) -> torch.Tensor:
-    return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def _end_ids(*declared: int | list[int] | None) -> set[int]:

@@ -1,6 +1,5 @@
 """Scoring with a model of the library transformers."""
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 
@@ -11,16 +10,17 @@ from transformers import PreTrainedTokenizerBase
 from lib.backends import memory, transformers_models
 from lib.backends.packed import pack
 from lib.backends.scoring import Encoding, Request, Scores, tile
+from lib.backends.softmax import bits, boundary_columns
+from lib.backends.vocabulary import why_no_words, word_begins
 from lib.errors import StudyError
 from lib.params import Transformers
-from lib.words import BEGINS, BLANKS, GOES_ON
+from lib.words import BLANKS
 
 # How large the tensors of a batch may be: of its states [tokens, width], padding included, and of the
 # logits [positions, vocabulary], of which there are never more than a chunk.
 NUMBERS_OF_STATES = {"cpu": 1024 * 768, "cuda": 16384 * 4096}
 NUMBERS_OF_LOGITS = {"cpu": 64 * 50_257, "cuda": 1024 * 50_257}
 PADDING = 1 / 8  # of a batch, at most
-LEAST_PROBABILITY = torch.finfo(torch.float32).tiny  # of a boundary, 126 bits
 
 
 class TransformersScoringModel:
@@ -46,15 +46,16 @@ class TransformersScoringModel:
         self._prepare(weights.model)
 
         self.word_begins: np.ndarray | None = None
-        self.why_no_words = _why_no_words(self.tokenizer)
+        self._boundary: torch.Tensor | None = None
+        spelled = _spelled(self.tokenizer)
+        added = self.tokenizer.added_tokens_decoder
+        self.why_no_words = why_no_words([token for i, token in spelled.items() if i not in added])
         if self.why_no_words is None:
-            self.word_begins = _word_begins(self.tokenizer, vocabulary)
+            self.word_begins = word_begins(spelled, self.tokenizer.all_special_ids, vocabulary)
             ends_word = self.word_begins.copy()
             if self.tokenizer.eos_token_id is not None:
                 ends_word[self.tokenizer.eos_token_id] = True
-            columns = np.empty((vocabulary, 2), dtype=np.float32)
-            columns[:, BEGINS], columns[:, GOES_ON] = ends_word, ~ends_word
-            self._boundary = torch.from_numpy(columns).to(self.model.device)
+            self._boundary = boundary_columns(ends_word).to(self.model.device)
 
     @torch.inference_mode()
     def _prepare(self, name: str) -> None:
@@ -124,11 +125,11 @@ class TransformersScoringModel:
         counts = [len(r.ids) - r.scored + 1 for r in requests]
         states = torch.cat([hidden[row, r.scored - 1 : len(r.ids)] for row, r in enumerate(requests)])
         targets = np.concatenate([[*r.ids[r.scored :], self.bos] for r in requests])
-        bits = self._bits(states, torch.from_numpy(targets).to(device), entropy)
+        found = self._bits(states, torch.from_numpy(targets).to(device), entropy)
 
         cuts = np.cumsum(counts)[:-1]
         scores = []
-        for rows in np.split(bits, cuts):
+        for rows in np.split(found, cuts):
             scores.append(
                 Scores(
                     surprisal=rows[:-1, 0],
@@ -143,16 +144,11 @@ class TransformersScoringModel:
 
         states [n, width], targets [n] → [n, 1 to 4] bits. Softmax in float32 whatever the model's dtype.
         """
-        found = []
-        for rows, chunk in zip(states.split(self.chunk), targets.split(self.chunk), strict=True):
-            log_p = self._logits(rows).log_softmax(dim=-1)  # [chunk, vocabulary]
-            columns = [-log_p.gather(1, chunk[:, None])]
-            if entropy:
-                columns.append(-(log_p.exp() * log_p).sum(dim=-1, keepdim=True))
-            if self.word_begins is not None:
-                columns.append(-(log_p.exp_() @ self._boundary).clamp(min=LEAST_PROBABILITY).log())
-            found.append(torch.cat(columns, dim=1))
-        return (torch.cat(found) / math.log(2)).cpu().numpy()
+        found = [
+            bits(self._logits(rows), chunk, entropy=entropy, boundary=self._boundary)
+            for rows, chunk in zip(states.split(self.chunk), targets.split(self.chunk), strict=True)
+        ]
+        return torch.cat(found).cpu().numpy()
 
     def _logits(self, states: torch.Tensor) -> torch.Tensor:
         return self.head(states).float()
@@ -211,29 +207,3 @@ def _spelled(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
         i: token if i in added else pattern.sub(lambda found: written[found[0]], token)
         for token, i in tokenizer.get_vocab().items()
     }
-
-
-def _word_begins(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> np.ndarray:
-    """Which tokens have leading white space, [vocabulary] bool; special tokens have none."""
-    begins = np.zeros(vocabulary, dtype=bool)
-    special = set(tokenizer.all_special_ids)
-    for i, token in _spelled(tokenizer).items():
-        begins[i] = token.startswith(tuple(BLANKS)) and i not in special if i < vocabulary else False
-    return begins
-
-
-def _why_no_words(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """Why the correction of `lib.words` does not suit a tokenizer; None if it does."""
-    tokens = [token for i, token in _spelled(tokenizer).items() if i not in tokenizer.added_tokens_decoder]
-    if not any(token.startswith(tuple(BLANKS)) for token in tokens):
-        return (
-            "No token of this scorer's vocabulary begins with white space, so where words end has no "
-            "probability of its own; for word surprisal name a scorer with a byte-level or SentencePiece "
-            "tokenizer."
-        )
-    several = re.compile(rf"[^{BLANKS}][{BLANKS}]+[^{BLANKS}]")
-    if found := next((token for token in tokens if several.search(token)), None):
-        return (
-            f"This scorer has tokens of several words ({found!r}), so words have no surprisal of their own."
-        )
-    return None

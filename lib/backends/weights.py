@@ -1,6 +1,7 @@
 """Where weights lie and which ones they are, without loading them."""
 
 from pathlib import Path
+from typing import Any
 
 from lib import paths, store
 from lib.errors import StudyError
@@ -32,6 +33,11 @@ def identity(weights: Weights) -> str:
         case OpenAI():
             return f"{weights.model} at {weights.base_url}"
     raise AssertionError(weights)
+
+
+def deciding(weights: Weights) -> dict[str, Any]:
+    """The fields of `weights` that decide what the model writes, not how it is asked."""
+    return weights.model_dump(exclude={"concurrency", "timeout", "api_key_variable"})
 
 
 def local_folder(weights: Transformers) -> Path | None:

@@ -1,0 +1,82 @@
+"""Texts written by a GGUF file in llama.cpp."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from lib import prompts
+from lib.backends.drawing import draw, uniforms
+from lib.backends.generating import Completion, Request
+from lib.backends.llama_cpp_model import LlamaCppModel
+from lib.errors import StudyError
+from lib.params import LlamaCpp, Sampling
+
+
+class LlamaCppGenerator:
+    """Writes one text after the other, so that none depends on what is written beside it."""
+
+    at_once = 8
+
+    def __init__(self, weights: LlamaCpp) -> None:
+        self.model = LlamaCppModel(weights, dtype="float16")
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+        """A completion per request. One that leaves no room in the model's context is an error."""
+        return [self._completion(request, sampling) for request in requests]
+
+    def _completion(self, request: Request, sampling: Sampling) -> Completion:
+        sent = self._sent(request)
+        ids = self.model.tokens(sent, special=request.chat)
+        if ids[:1] != [self.model.bos]:
+            ids = [self.model.bos, *ids]
+        limit = min(sampling.max_tokens, self.model.context_length - len(ids))
+        if limit < 1:
+            error = f"the prompt has {len(ids)} tokens and the model's context is {self.model.context_length}"
+            return Completion("", sent, 0, None, error=error)
+        new = self._continue(ids, limit, request.seed, sampling)
+        stopped = self.model.is_end(new[-1])
+        written = b"".join(self.model.piece(id_) for id_ in new)
+        # What is cut off may end within a character.
+        text = written.decode(errors="replace")
+        return Completion(
+            text if stopped else text.rstrip("\ufffd"), sent, len(new), "stop" if stopped else "length"
+        )
+
+    def _continue(self, ids: list[int], limit: int, seed: int, sampling: Sampling) -> list[int]:
+        """The new ids, up to and with the end marker."""
+        self.model.forget()
+        numbers = uniforms(seed, limit)
+        size = self.model.batch_size
+        for begin in range(0, len(ids), size):
+            batch = ids[begin : begin + size]
+            row = self.model.logits(batch, begin, len(batch) - 1)
+        new: list[int] = []
+        while True:
+            step = len(new)
+            drawn = draw(
+                torch.from_numpy(row), numbers[step : step + 1], sampling.temperature, sampling.top_p
+            )
+            new.append(int(drawn))
+            if self.model.is_end(new[-1]) or len(new) == limit:
+                return new
+            row = self.model.logits(new[-1:], len(ids) + step, 0)
+
+    def _sent(self, request: Request) -> str:
+        if not request.chat:
+            return prompts.raw(request.prompt, request.system_prompt)
+        if self.model.chat_template is None:
+            raise StudyError(
+                f"The model {self.model.name!r} has no chat template; set `chat: false` in its params file."
+            )
+        return prompts.templated(request.prompt, request.system_prompt, self._template)
+
+    def _template(self, messages: list[prompts.Message], *, add_generation_prompt: bool) -> str:
+        rendered = render_jinja_template(
+            conversations=[messages],
+            chat_template=self.model.chat_template,
+            add_generation_prompt=add_generation_prompt,
+            bos_token=self.model.special_text(self.model.bos),
+            eos_token=self.model.special_text(self.model.eos),
+        )
+        return str(rendered[0][0])

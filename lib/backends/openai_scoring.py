@@ -1,0 +1,119 @@
+"""Scoring behind an OpenAI-compatible server, where it gives the log-probabilities of a prompt.
+
+llama-cpp-python's server and vLLM do (`echo` with `logprobs`); LM Studio and llama.cpp's own do not.
+"""
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from lib.backends.openai_client import Asked, EmptyAnswerError, Server
+from lib.backends.scoring import Reading, tile
+from lib.errors import StudyError
+from lib.params import OpenAI
+
+MAX_RETRIES = 5
+SAMPLE = "The quick brown fox jumps over the lazy dog."
+NEARLY = 0.1  # nats: how far two answers of one server may be apart for the same token
+
+
+class ServerScoringModel:
+    """Sends prompt and text as one string, of which the server makes tokens of its own."""
+
+    why_no_words = "A server does not say how probable the end of a word is, so words have no surprisal."
+
+    def __init__(self, weights: OpenAI) -> None:
+        self.server = Server(weights)
+        self.model = weights.model
+        self.concurrency = weights.concurrency
+        self._check(weights)
+
+    def read(self, texts: Sequence[tuple[str, str]]) -> list[Reading | str]:
+        """See `TextScoringModel.read`."""
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            return list(pool.map(lambda pair: self._reading(*pair), texts))
+
+    def _reading(self, prompt: str, text: str) -> Reading | str:
+        asked = self._ask(prompt + text, echo=True)
+        return asked.error or _aligned(asked.answer, prompt, text)
+
+    def _ask(self, text: str, *, echo: bool) -> Asked:
+        return self.server.ask(
+            lambda client: _logprobs(
+                client.completions.create(
+                    model=self.model, prompt=text, echo=echo, max_tokens=1, logprobs=1, temperature=0
+                )
+            ),
+            max_retries=MAX_RETRIES,
+        )
+
+    def _check(self, weights: OpenAI) -> None:
+        """Ask once what the server says of a prompt, and once for the token that it says comes last.
+
+        Some servers give no log-probabilities of a prompt, others those of the token next to it.
+        """
+        where = f"The server at {weights.base_url}"
+        asked = self._ask(SAMPLE, echo=True)
+        found = asked.answer if asked.error else _aligned(asked.answer, SAMPLE[:4], SAMPLE[4:])
+        if asked.error or isinstance(found, str):
+            raise StudyError(
+                f"{where} gives no log-probabilities of a prompt ({asked.error or found}), so it cannot "
+                f"score; name a scorer with `backend: transformers` or `llama_cpp`, or serve it with vLLM."
+            )
+        before_last = found.ends[-2] + 4
+        alone = self._ask(SAMPLE[:before_last], echo=False)
+        last = sum(1 for offset in asked.answer.text_offset if offset < len(SAMPLE)) - 1
+        if alone.error or not _same_top(asked.answer.top_logprobs[last], alone.answer.top_logprobs[0]):
+            raise StudyError(
+                f"{where} gives log-probabilities of a prompt that are not those of its tokens (this happens "
+                f"to models without BOS), so it cannot score; name a scorer with `backend: transformers` or "
+                f"`llama_cpp`."
+            )
+
+
+def _logprobs(completion: Any) -> Any:
+    choices = getattr(completion, "choices", None)
+    found = getattr(choices[0], "logprobs", None) if choices else None
+    if not getattr(found, "token_logprobs", None) or not getattr(found, "text_offset", None):
+        raise EmptyAnswerError("the answer has no log-probabilities")
+    return found
+
+
+def _same_top(a: dict[str, float] | None, b: dict[str, float] | None) -> bool:
+    return bool(a and b) and abs(max((a or {}).values()) - max((b or {}).values())) < NEARLY
+
+
+def _aligned(logprobs: Any, prompt: str, text: str) -> Reading | str:
+    """The tokens of `text` among those of prompt and text, or why there is no telling them.
+
+    A token that begins in the prompt and ends in the text counts as the text's.
+    """
+    whole = prompt + text
+    tokens, values = list(logprobs.tokens), list(logprobs.token_logprobs)
+    offsets = np.asarray(logprobs.text_offset, dtype=np.int64)
+    before = 1  # tokens that the server put before the text: BOS, which it may show or not
+    if values[0] is None and len(tokens) > 1 and not whole.startswith(tokens[0]):
+        offsets = offsets[1:] - offsets[1]
+        tokens, values = tokens[1:], values[1:]
+    count = int(np.searchsorted(offsets, len(whole)))  # without the token that it added
+    starts, ends = tile(len(whole), np.append(offsets[1:count], len(whole))) if count else (offsets, offsets)
+    spelled = all(
+        whole[start : start + len(token)] == token
+        for start, token in zip(starts, tokens[:count], strict=True)
+        if token and "\ufffd" not in token
+    )
+    if not count or not spelled or whole[starts[-1] :] not in (tokens[count - 1], whole[-1:]):
+        return "the server's tokens do not spell the text"
+    first = int(np.searchsorted(ends, len(prompt), side="right"))
+    scores = values[first:count]
+    if not scores or any(value is None for value in scores):
+        return "the server gives no log-probability of a first token; set `scoring: {context: prompt}`"
+    return Reading(
+        starts=np.maximum(starts[first:] - len(prompt), 0),
+        ends=ends[first:] - len(prompt),
+        surprisal=-np.asarray(scores, dtype=np.float64) / math.log(2),
+        context=np.arange(first, count) + before,
+    )
