@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,7 +27,7 @@ from tqdm import tqdm
 from lib import imported, paths, store
 from lib.backends import weights
 from lib.backends.scoring import TextScoringModel, open_scoring_model
-from lib.params import Transformers, load_scorer
+from lib.params import LlamaCpp, Transformers, Weights, load_scorer
 from lib.run import Run, command
 from lib.scoring import SCHEMA, WORD_SCHEMA, Text, described, score_rows
 
@@ -248,28 +247,43 @@ def _size(texts: Sequence[Text]) -> int:
 def _deviation(run: Run, texts: Sequence[Text]) -> dict[str, Any] | None:
     """How far the scorer's dtype takes surprisal from float32, in bits, on the first few texts."""
     declared = run.scorer.weights
-    if not isinstance(declared, Transformers) or declared.dtype == "float32":
+    exact = _in_float32(declared)
+    if exact is None:
         return None
     sample = texts[:TEXTS_FOR_DEVIATION]
-    surprisal = []
-    for dtype in (declared.dtype, "float32"):
-        model = open_scoring_model(declared.model_copy(update={"dtype": dtype}))
+    tables = []
+    for which in (declared, exact):
+        model = open_scoring_model(which)
         if not isinstance(model, TextScoringModel) and 4 * model.parameters > _memory():
             return {"not_measured": "float32 does not fit into memory"}
         scored = score_rows(model, run.scorer.scoring, sample)
         if scored.not_scored:
-            return {"not_measured": f"{dtype}: {next(iter(scored.not_scored.values()))}"}
-        surprisal.append(scored.tokens["surprisal"].to_numpy())
+            return {"not_measured": f"{which.backend}: {next(iter(scored.not_scored.values()))}"}
+        tables.append(scored.tokens.select(["token", "surprisal"]).to_pandas())
         del model
         gc.collect()
-    apart = np.abs(surprisal[0] - surprisal[1])
+    found, expected = tables
+    if not found["token"].equals(expected["token"]):
+        return {"not_measured": "the two make other tokens of a text"}
+    apart = found["surprisal"] - expected["surprisal"]
     return {
         "texts": len(sample),
         "tokens": len(apart),
-        "mean_absolute": float(apart.mean()),
-        "largest": float(apart.max()),
-        "mean": float((surprisal[0] - surprisal[1]).mean()),
+        "mean_absolute": float(apart.abs().mean()),
+        "largest": float(apart.abs().max()),
+        "mean": float(apart.mean()),
     }
+
+
+def _in_float32(declared: Weights) -> Weights | None:
+    """The same model in float32, or None if it is that already or nobody knows where it lies."""
+    match declared:
+        case Transformers(dtype=dtype) if dtype != "float32":
+            return declared.model_copy(update={"dtype": "float32"})
+        case LlamaCpp(reference=str(model)):
+            return Transformers(backend="transformers", model=model)
+        case _:
+            return None
 
 
 def _memory() -> int:

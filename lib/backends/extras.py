@@ -11,7 +11,8 @@ def need(module: str, extra: str, what: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        command = f'pip install -c requirements.lock -c requirements-extras.lock -e ".[{extra}]"'
         raise StudyError(
-            f"{what} need the package {error.name or module!r}, which is not installed; install it with "
-            f'`make extras`, or `pip install -c requirements.lock -c requirements-extras.lock -e ".[{extra}]"`.'
+            f"{what} need the package {error.name or module!r}, which is not installed; "
+            f"install it with `make extras` or `{command}`."
         ) from error

@@ -40,14 +40,14 @@ class ServerScoringModel:
         asked = self._ask(prompt + text, echo=True)
         return asked.error or _aligned(asked.answer, prompt, text)
 
-    def _ask(self, text: str, *, echo: bool) -> Asked:
+    def _ask(self, text: str, *, echo: bool, max_retries: int = MAX_RETRIES) -> Asked:
         return self.server.ask(
             lambda client: _logprobs(
                 client.completions.create(
                     model=self.model, prompt=text, echo=echo, max_tokens=1, logprobs=1, temperature=0
                 )
             ),
-            max_retries=MAX_RETRIES,
+            max_retries=max_retries,
         )
 
     def _check(self, weights: OpenAI) -> None:
@@ -56,7 +56,7 @@ class ServerScoringModel:
         Some servers give no log-probabilities of a prompt, others those of the token next to it.
         """
         where = f"The server at {weights.base_url}"
-        asked = self._ask(SAMPLE, echo=True)
+        asked = self._ask(SAMPLE, echo=True, max_retries=1)
         found = asked.answer if asked.error else _aligned(asked.answer, SAMPLE[:4], SAMPLE[4:])
         if asked.error or isinstance(found, str):
             raise StudyError(

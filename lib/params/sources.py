@@ -27,6 +27,9 @@ class LlamaCpp(Declared):
     repo: str | None = None
     revision: str | None = None
     context_length: int = Field(4096, ge=8)
+    reference: str | None = Field(
+        None, description="the same model for transformers, to measure what quantisation does to surprisal"
+    )
 
 
 class OpenAI(Declared):
