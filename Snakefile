@@ -60,6 +60,7 @@ ANALYSED = [
     for source in study.sources
     for scorer in study.scorers
 ]
+TEXT_PAGES = [inside(paths.texts_page(dataset)) for dataset in study.datasets]
 COMPARED = [beside(inside(paths.rendered_comparison(name))) for name in study.comparisons]
 PAPER = ["_site/paper/index.html"] if study.paper and shutil.which("quarto") else []
 
@@ -202,11 +203,27 @@ rule compare:
         " && touch {output}"
 
 
+rule text_page:
+    input:
+        LIBRARY,
+        inside(paths.study_file(STUDY)),
+        lambda wildcards: [
+            inside(file(FIRST_SCORER, wildcards.dataset, source))
+            for source in study.sources
+            for file in (paths.surprisals, paths.uid)
+        ],
+    output:
+        pattern(paths.texts_page, "{dataset}"),
+    shell:
+        "{PYTHON} -m lib.text_page {STUDY} {wildcards.dataset}"
+
+
 rule index:
     input:
         LIBRARY,
         ANALYSED,
         COMPARED,
+        TEXT_PAGES,
         inside(paths.study_file(STUDY)),
     output:
         inside(paths.index_page()),

@@ -32,6 +32,7 @@ from statsmodels.stats.weightstats import CompareMeans, ttost_ind
 from tqdm import tqdm
 
 from lib import bootstrap, effects, mixed, paths, store
+from lib import contours as of_position
 from lib.bootstrap import Group
 from lib.errors import StudyError, nearest
 from lib.params import load_dataset, load_scorer, load_source, load_study
@@ -360,6 +361,17 @@ def level_table(tests: pd.DataFrame) -> pd.DataFrame:
 def spread_table(tests: pd.DataFrame) -> pd.DataFrame:
     """The Brown–Forsythe tests with the ratio of variances."""
     return _effect_table(tests, "brown_forsythe", "ratio of variances")
+
+
+def shape_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """The Kolmogorov–Smirnov tests with their distance."""
+    return _effect_table(tests, "kolmogorov_smirnov", "distance").drop(columns="95 % interval")
+
+
+def contours(compared: Comparison) -> pd.DataFrame:
+    """Mean surprisal by relative position, per source (`lib.contours.of_sources`)."""
+    datasets = compared.texts["dataset"].unique()
+    return of_position.of_sources(compared.scorer, datasets, list(compared.classes))
 
 
 def _effect_table(tests: pd.DataFrame, test: str, effect: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 import vl_convert as vlc
 from IPython.display import Markdown, display
 
-from lib.figures import theme  # noqa: F401  (registers the theme of every chart)
+from lib.figures.theme import lean  # its import also registers the theme of every chart
 from lib.run import Run, check_parameters, resolve
 
 VEGALITE = f"application/vnd.vegalite.v{alt.SCHEMA_VERSION.split('.')[0].lstrip('v')}+json"
@@ -65,6 +65,7 @@ def chart_mimebundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
 
     There is no text/html among the forms: with one, Quarto would load require.js from the network.
     """
+    spec = lean(spec)
     source = json.dumps(spec)
     return {
         VEGALITE: spec,
@@ -76,7 +77,7 @@ def chart_mimebundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 def table(rows: pd.DataFrame, caption: str = "", digits: int = 3) -> Markdown:
     """`rows` as a Markdown table, which HTML, PDF and Quarto all show."""
-    text = rows.to_markdown(index=False, floatfmt=f".{digits}f", missingval="–") if len(rows) else "*none*"
+    text = rows.astype(object).to_markdown(index=False, floatfmt=f".{digits}f", missingval="–") if len(rows) else "*none*"
     return Markdown(f"{caption}:\n\n{text}" if caption else text)
 
 

@@ -79,6 +79,10 @@ def rendered_comparison(comparison: str) -> Path:
     return root() / "rendered" / "compare" / comparison / "04_compare.ipynb"
 
 
+def texts_page(dataset: str) -> Path:
+    return root() / "rendered" / dataset / "texts.html"
+
+
 def failed_notebook(step: str, name: str) -> Path:
     return root() / "rendered" / "failed" / f"{step}-{name}.ipynb"
 

@@ -18,6 +18,7 @@ from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 
 from lib import paths
+from lib.figures.theme import lean
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -39,7 +40,7 @@ VEGALITE_PREFIX = "application/vnd.vegalite."
 
 def chart_html(chart: alt.TopLevelMixin) -> str:
     """A chart of the project as the figure that `chart_figure` makes of a stored one."""
-    spec = chart.to_dict()
+    spec = lean(chart.to_dict())
     return chart_figure(spec, vlc.vegalite_to_svg(json.dumps(spec)))
 
 

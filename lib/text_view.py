@@ -1,7 +1,9 @@
 """Texts with each token shaded by its surprisal, so that a reader sees where information is dense."""
 
+import re
 from collections.abc import Iterable
 from html import escape
+from urllib.parse import quote
 
 import pandas as pd
 from IPython.display import HTML
@@ -16,6 +18,17 @@ STYLE = """
 .shaded-scale span { padding: 0 0.6rem }
 </style>
 """
+
+
+def linked(rows: pd.DataFrame, page: str = "../texts.html") -> pd.DataFrame:
+    """`rows` with each `doc_id` as a Markdown link to the text on the dataset's page of texts."""
+    links = [f"[{_plain(doc_id)}]({page}#{quote(doc_id, safe='')})" for doc_id in rows["doc_id"]]
+    return rows.assign(doc_id=links)
+
+
+def _plain(name: str) -> str:
+    """`name` so that neither Markdown nor HTML makes anything of it."""
+    return re.sub(r"([\\`*_{}\[\]<>()#|~$!&])", r"\\\1", name)
 
 
 def shaded(texts: pd.DataFrame, tokens: pd.DataFrame, doc_ids: Iterable[str]) -> HTML:
@@ -54,9 +67,11 @@ def _depth(bits: float) -> float:
     return 0.75 * min(max(bits, 0) / DARKEST, 1)
 
 
+def scale() -> list[tuple[int, str]]:
+    """Some bits, and the colour of a token with as many."""
+    return [(bits, f"rgba({SHADE}, {_depth(bits):.2f})") for bits in (0, 2, 4, 8, 12, DARKEST)]
+
+
 def _scale() -> str:
-    steps = (0, 2, 4, 8, 12, DARKEST)
-    shades = "".join(
-        f'<span style="background: rgba({SHADE}, {_depth(bits):.2f})">{bits}</span>' for bits in steps
-    )
+    shades = "".join(f'<span style="background: {colour}">{bits}</span>' for bits, colour in scale())
     return f'<p class="shaded-scale">bits of a token: {shades} and more</p>'

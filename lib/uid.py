@@ -25,7 +25,9 @@ a single token has a mean but no variance; sentences of a single token do not en
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -246,6 +248,14 @@ def sentences_of(series: Series, ends: np.ndarray, spans: list[list[tuple[int, i
     ]
     place = series.number * longest + np.maximum(ends - 1, 0)
     return Series.of_runs(np.searchsorted(np.array(starts), place, side="right"))
+
+
+def totals_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row: texts, tokens, and Pearson's r of each pair of the headline metrics."""
+    totals: dict[str, Any] = {"texts": len(rows), "tokens": int(rows["tokens"].sum())}
+    for a, b in combinations(("mean_surprisal", "uid_variance", "uid_pairwise"), 2):
+        totals[f"r({a}, {b})"] = rows[a].corr(rows[b])
+    return pd.DataFrame([totals])
 
 
 def summary_table(rows: pd.DataFrame) -> pd.DataFrame:

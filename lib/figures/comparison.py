@@ -3,10 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
+from lib.figures.relations import sample
 from lib.figures.source import HEADLINE, density
 from lib.figures.theme import class_colour, described, label
+
+GOLDEN = 0.618034  # its multiples spread points evenly, and the same way every time
 
 
 def densities(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
@@ -33,8 +37,8 @@ def densities(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMi
     return described(alt.hconcat(*charts), "Densities over texts. " + _means(texts, classes, HEADLINE))
 
 
-def boxes(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
-    """Median, quartiles and the whole range of each headline metric in each source."""
+def boxes(texts: pd.DataFrame, classes: Mapping[str, str], most: int = 40) -> alt.TopLevelMixin:
+    """Median, quartiles and the whole range of each headline metric, with at most `most` of the texts."""
     charts = []
     for metric in HEADLINE:
         quantiles = (
@@ -56,7 +60,19 @@ def boxes(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
         median = base.mark_tick(color="white", thickness=3, size=16).encode(
             x="median:Q", color=alt.value("white")
         )
-        charts.append((whiskers + middle + median).properties(width=210, height=34 * len(classes)))
+        shown = sample(texts, classes, most)[["source", "doc_id", metric]]
+        points = (
+            alt.Chart(shown.assign(jitter=np.arange(len(shown)) * GOLDEN % 1 - 0.5))
+            .mark_circle(size=8, opacity=0.35)
+            .encode(
+                x=f"{metric}:Q",
+                y=alt.Y("source:N", sort=list(classes)),
+                yOffset=alt.YOffset("jitter:Q", scale=alt.Scale(domain=[-1, 1])),
+                color=class_colour(classes).legend(None),
+                tooltip=["source", "doc_id", metric],
+            )
+        )
+        charts.append((whiskers + middle + points + median).properties(width=210, height=34 * len(classes)))
     return described(
         alt.hconcat(*charts),
         "Box plots: boxes from the lower to the upper quartile with the median in white, lines to the "
@@ -123,27 +139,104 @@ def _intervals(
     return described(chart, f"{what}. {found}.")
 
 
-def length_scatter(texts: pd.DataFrame, classes: Mapping[str, str], most: int = 150) -> alt.TopLevelMixin:
-    """UID variance against length; at most `most` texts of each source are drawn."""
-    shown = pd.concat(
-        [rows.sample(min(most, len(rows)), random_state=0) for _, rows in texts.groupby("source", sort=False)]
-    )
-    chart = (
-        alt.Chart(shown[["source", "doc_id", "tokens", "uid_variance"]])
-        .mark_point(size=22, filled=True, opacity=0.55)
-        .encode(
-            x=alt.X("tokens:Q", title="tokens"),
-            y=alt.Y("uid_variance:Q", title=label("uid_variance"), scale=alt.Scale(zero=False)),
-            color=class_colour(classes),
-            shape=alt.Shape("source:N", sort=list(classes), legend=None),
-            tooltip=["source", "doc_id", "tokens", "uid_variance"],
+def violins(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
+    """The density of each headline metric as a violin per source, with its quartiles."""
+    sources = list(classes)
+    charts = []
+    for metric in HEADLINE:
+        shapes, quartiles = [], []
+        for place, source in enumerate(sources):
+            values = texts.loc[texts["source"] == source, metric]
+            curve = density(values)
+            half = 0.42 * curve["density"] / curve["density"].max() if len(curve) else curve["density"]
+            shapes.append(curve.assign(source=source, left=place - half, right=place + half))
+            for at, width in ((0.25, 0.15), (0.5, 0.3), (0.75, 0.15)):
+                quartiles.append(
+                    {
+                        "source": source,
+                        "value": values.quantile(at),
+                        "left": place - width,
+                        "right": place + width,
+                    }
+                )
+        names = "[" + ", ".join(f"'{source}'" for source in sources) + "][datum.value]"
+        axis = alt.Axis(values=list(range(len(sources))), labelExpr=names, grid=False, labelAngle=-30)
+        x = alt.X(
+            "left:Q", title=None, axis=axis, scale=alt.Scale(domain=[-0.6, len(sources) - 0.4], nice=False)
         )
-        .properties(width=460, height=280)
+        y = alt.Y("value:Q", title=label(metric), scale=alt.Scale(zero=False))
+        violin = (
+            alt.Chart(pd.concat(shapes).drop(columns="density"))
+            .mark_area(orient="horizontal", opacity=0.45)
+            .encode(y=y, x=x, x2="right:Q", color=class_colour(classes).legend(None), detail="source:N")
+        )
+        rules = (
+            alt.Chart(pd.DataFrame(quartiles))
+            .mark_rule(strokeWidth=2)
+            .encode(y=y, x=x, x2="right:Q", tooltip=["source", "value"])
+        )
+        charts.append((violin + rules).properties(width=52 * len(sources), height=220))
+    return described(
+        alt.hconcat(*charts),
+        "Violins of each measure per source; lines at the quartiles. " + _means(texts, classes, HEADLINE),
+    )
+
+
+def cumulative(texts: pd.DataFrame, tests: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
+    """The share of texts at or below each value, per source: what the Kolmogorov–Smirnov test compares."""
+    shares = np.linspace(0, 1, 101)
+    charts = []
+    for metric in HEADLINE:
+        curves = [
+            pd.DataFrame(
+                {
+                    "value": np.quantile(values, shares, method="inverted_cdf"),
+                    "share": shares,
+                    "source": source,
+                }
+            )
+            for source in classes
+            if len(values := texts.loc[texts["source"] == source, metric].dropna())
+        ]
+        charts.append(
+            alt.Chart(pd.concat(curves))
+            .mark_line(interpolate="step-after", strokeWidth=2)
+            .encode(
+                x=alt.X("value:Q", title=label(metric), scale=alt.Scale(zero=False)),
+                y=alt.Y("share:Q", title="share of texts at or below"),
+                color=class_colour(classes),
+                strokeDash=alt.StrokeDash("source:N", sort=list(classes), legend=None),
+            )
+            .properties(width=210, height=190)
+        )
+    distances = tests[(tests["test"] == "kolmogorov_smirnov") & tests["metric"].isin(HEADLINE)]
+    said = "; ".join(
+        f"{r.group_a} – {r.group_b}, {label(r.metric)}: D = {r.effect:.2f}" for r in distances.itertuples()
+    )
+    return described(alt.hconcat(*charts), f"Cumulative distributions. Kolmogorov–Smirnov distances: {said}.")
+
+
+def contours(table: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
+    """Mean surprisal by relative position for each source, with 95 % bands over texts."""
+    base = alt.Chart(table[["source", "position", "mean", "low", "high"]]).encode(
+        x=alt.X("position:Q", title="relative position in the text"), color=class_colour(classes)
+    )
+    band = base.mark_area(opacity=0.2, line=False).encode(
+        y=alt.Y("low:Q", title="mean surprisal (bits)", scale=alt.Scale(zero=False)), y2="high:Q"
+    )
+    line = base.mark_line(strokeWidth=2).encode(
+        y="mean:Q",
+        strokeDash=alt.StrokeDash("source:N", sort=list(classes), legend=None),
+        tooltip=["source", "position", "mean", "low", "high"],
+    )
+    ends = table.groupby("source")["mean"].agg(["first", "last"])
+    said = "; ".join(
+        f"{source}: {ends.loc[source, 'first']:.2f} bits in the first twentieth, "
+        f"{ends.loc[source, 'last']:.2f} in the last"
+        for source in classes
     )
     return described(
-        chart,
-        f"UID variance against length, {len(shown)} of {len(texts)} texts. "
-        + _means(texts, classes, ["tokens"]),
+        (band + line).properties(width=520, height=260), f"Mean surprisal along the texts. {said}."
     )
 
 

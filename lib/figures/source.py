@@ -1,13 +1,15 @@
 """Charts of one source: its texts, its tokens, its measures. Bins and densities are computed here."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import altair as alt
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib.figures.theme import described, label
+from lib import contours as of_position
+from lib.figures.theme import OKABE_ITO, described, label
 
 HEADLINE = ("mean_surprisal", "uid_variance", "uid_pairwise")
 COLOUR = "#0072B2"
@@ -85,10 +87,13 @@ def distributions(rows: pd.DataFrame) -> alt.TopLevelMixin:
 
 def pairs(rows: pd.DataFrame, most: int = 400) -> alt.TopLevelMixin:
     """Scatter plots of each pair of the headline metrics with a trend line; at most `most` points."""
+    return _scatters(rows, list(combinations(HEADLINE, 2)), most, "Scatter plots with trend lines.")
+
+
+def _scatters(rows: pd.DataFrame, axes: Sequence[tuple[str, str]], most: int, what: str) -> alt.TopLevelMixin:
     shown = rows if len(rows) <= most else rows.sample(most, random_state=0)
     charts, words = [], []
-    for x, y in ((HEADLINE[0], HEADLINE[1]), (HEADLINE[0], HEADLINE[2]), (HEADLINE[1], HEADLINE[2])):
-        complete = rows[[x, y]].dropna()
+    for x, y in axes:
         points = (
             alt.Chart(shown[["doc_id", x, y]])
             .mark_circle(size=18, opacity=0.5, color=COLOUR)
@@ -98,14 +103,26 @@ def pairs(rows: pd.DataFrame, most: int = 400) -> alt.TopLevelMixin:
                 tooltip=["doc_id", x, y],
             )
         )
-        fit = stats.linregress(complete[x], complete[y])
-        ends = pd.DataFrame({x: [complete[x].min(), complete[x].max()]})
-        ends[y] = fit.intercept + fit.slope * ends[x]
+        ends, r = trend(rows, x, y)
         line = alt.Chart(ends).mark_line(color="#000000").encode(x=f"{x}:Q", y=f"{y}:Q")
         charts.append((points + line).properties(width=200, height=180))
-        words.append(f"{label(x)} and {label(y)}: r = {fit.rvalue:.2f}")
+        words.append(f"{label(x)} and {label(y)}: r = {r:.2f}")
     left_out = "" if len(shown) == len(rows) else f" {most} of {len(rows)} texts are drawn."
-    return described(alt.hconcat(*charts), f"Scatter plots with trend lines. {'; '.join(words)}.{left_out}")
+    return described(alt.hconcat(*charts), f"{what} {'; '.join(words)}.{left_out}")
+
+
+def trend(rows: pd.DataFrame, x: str, y: str) -> tuple[pd.DataFrame, float]:
+    """Both ends of the least-squares line, columns `x` and `y`, and Pearson's r.
+
+    No ends, and nan, where fewer than two values of `x` differ.
+    """
+    complete = rows[[x, y]].dropna()
+    if complete[x].nunique() < 2:
+        return pd.DataFrame({x: [], y: []}, dtype=float), float("nan")
+    fit = stats.linregress(complete[x], complete[y])
+    ends = pd.DataFrame({x: [complete[x].min(), complete[x].max()]}, dtype=float)
+    ends[y] = fit.intercept + fit.slope * ends[x]
+    return ends, float(fit.rvalue)
 
 
 def sample_curves(tokens: pd.DataFrame, doc_ids: Sequence[str]) -> alt.TopLevelMixin:
@@ -130,31 +147,78 @@ def sample_curves(tokens: pd.DataFrame, doc_ids: Sequence[str]) -> alt.TopLevelM
     return described(chart, f"Surprisal along {len(doc_ids)} texts, averaged over nine tokens.")
 
 
-def contour(tokens: pd.DataFrame, count: int = 20) -> alt.TopLevelMixin:
-    """Mean surprisal by relative position in the text, with a 95 % band over texts."""
-    table = relative_contour(tokens, count)
-    base = alt.Chart(table).encode(x=alt.X("position:Q", title="relative position in the text"))
-    band = base.mark_area(opacity=0.25, color=COLOUR).encode(
-        y=alt.Y("low:Q", title="mean surprisal (bits)", scale=alt.Scale(zero=False)), y2="high:Q"
+def contours(tokens: pd.DataFrame, texts: pd.DataFrame) -> alt.TopLevelMixin:
+    """Mean surprisal by relative position, by position and by sentence, each with a 95 % band over texts."""
+    by_id = dict(zip(texts["doc_id"], texts["text"], strict=True))
+    panels = {
+        "relative position in the text": of_position.by_relative_position(tokens),
+        "position in the text (tokens)": of_position.by_position(tokens),
+        "sentence of the text": of_position.by_sentence(tokens, by_id),
+    }
+    charts = []
+    for title, table in panels.items():
+        base = alt.Chart(table).encode(x=alt.X("position:Q", title=title))
+        band = base.mark_area(opacity=0.25, color=COLOUR).encode(
+            y=alt.Y("low:Q", title="mean surprisal (bits)", scale=alt.Scale(zero=False)), y2="high:Q"
+        )
+        line = base.mark_line(color=COLOUR, point={"color": COLOUR}).encode(
+            y="mean:Q", tooltip=["position", "mean", "low", "high", "texts"]
+        )
+        charts.append((band + line).properties(width=200, height=170))
+    ends = "; ".join(
+        f"by {title}: {table['mean'].iloc[0]:.2f} bits first, {table['mean'].iloc[-1]:.2f} last"
+        for title, table in panels.items()
     )
-    line = base.mark_line(color=COLOUR, point=True).encode(y="mean:Q")
-    first, last = table["mean"].iloc[0], table["mean"].iloc[-1]
-    return described(
-        (band + line).properties(width=460),
-        f"Mean surprisal along the texts: {first:.2f} bits in the first twentieth, {last:.2f} in the last.",
+    return described(alt.hconcat(*charts), f"Mean surprisal along the texts with 95 % bands, {ends}.")
+
+
+def samples_together(tokens: pd.DataFrame, doc_ids: Sequence[str]) -> alt.TopLevelMixin:
+    """A few texts on one relative axis: the mean surprisal of each twentieth of each text."""
+    curves = pd.concat(
+        [
+            of_position.by_relative_position(tokens[tokens["doc_id"] == doc_id]).assign(doc_id=doc_id)
+            for doc_id in doc_ids
+        ]
     )
+    chart = (
+        alt.Chart(curves[["doc_id", "position", "mean"]])
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=alt.X("position:Q", title="relative position in the text"),
+            y=alt.Y("mean:Q", title="mean surprisal (bits)"),
+            color=alt.Color("doc_id:N", title="text", scale=alt.Scale(range=list(OKABE_ITO))),
+            strokeDash=alt.StrokeDash("doc_id:N", legend=None),
+            tooltip=["doc_id", "position", "mean"],
+        )
+        .properties(width=460, height=200)
+    )
+    return described(chart, f"Surprisal along {len(doc_ids)} texts on one relative axis, in twentieths.")
 
 
-def relative_contour(tokens: pd.DataFrame, count: int = 20) -> pd.DataFrame:
-    """Columns `position` (middle of each of `count` bins, 0 to 1), `mean`, `low`, `high`, in bits.
+def boxes(rows: pd.DataFrame) -> alt.TopLevelMixin:
+    """Box plots of the headline metrics; the lines reach the lowest and the highest text."""
+    charts, words = [], []
+    for metric in HEADLINE:
+        values = rows[metric].dropna()
+        levels = values.quantile([0, 0.25, 0.5, 0.75, 1]).set_axis(["min", "q25", "median", "q75", "max"])
+        base = alt.Chart(levels.to_frame().T).encode(tooltip=list(levels.index))
+        whisker = base.mark_rule().encode(
+            x=alt.X("min:Q", title=label(metric), scale=alt.Scale(zero=False)), x2="max:Q"
+        )
+        box = base.mark_bar(size=22, color=COLOUR, opacity=0.6).encode(x="q25:Q", x2="q75:Q")
+        median = base.mark_tick(color="white", thickness=3, size=22).encode(x="median:Q")
+        charts.append((whisker + box + median).properties(width=200, height=50))
+        words.append(
+            f"{label(metric)}: median {levels['median']:.2f}, {levels['min']:.2f}–{levels['max']:.2f}"
+        )
+    return described(alt.hconcat(*charts), f"Box plots with the whole range. {'; '.join(words)}.")
 
-    A text is averaged within each bin first, so long texts do not weigh more; the band is ±1.96
-    standard errors over texts.
-    """
-    lengths = tokens.groupby("doc_id")["position"].transform("size")
-    bin_number = (tokens["position"] * count // lengths).astype(int)
-    by_text = tokens["surprisal"].groupby([tokens["doc_id"], bin_number]).mean()
-    grouped = by_text.groupby(level=1)
-    table = pd.DataFrame({"mean": grouped.mean(), "error": 1.96 * grouped.sem()}).reset_index(names="bin")
-    table["position"] = (table["bin"] + 0.5) / count
-    return table.assign(low=table["mean"] - table["error"], high=table["mean"] + table["error"])
+
+def lengths(rows: pd.DataFrame, most: int = 400) -> alt.TopLevelMixin:
+    """Both measures of uniformity against the length of a text, with trend lines."""
+    return _scatters(
+        rows,
+        [("tokens", metric) for metric in HEADLINE[1:]],
+        most,
+        "Text length against the measures of uniformity.",
+    )

@@ -1,10 +1,13 @@
 """One look for every figure: colours mean class, text is alike, nothing needs the network."""
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import altair as alt
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart; a class also has its dash.
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 CLASS_COLOURS = {"human": "#000000", "base": "#0072B2", "instruct": "#E69F00", "rlhf": "#D55E00"}
 CLASS_DASHES = {"human": [1, 0], "base": [6, 2], "instruct": [2, 2], "rlhf": [8, 2, 2, 2]}
 
@@ -54,3 +57,16 @@ def study_theme() -> alt.theme.ThemeConfig:
 def described(chart: alt.TopLevelMixin, alt_text: str) -> alt.TopLevelMixin:
     """`chart` with its alternative text, which screen readers and the printed page use."""
     return chart.properties(description=alt_text)
+
+
+def lean(spec: dict[str, Any]) -> dict[str, Any]:
+    """`spec` with the numbers of its data to five digits, which halves a page and shows the same."""
+    datasets = spec.get("datasets", {})
+    rounded = {
+        name: [
+            {k: float(f"{v:.5g}") if isinstance(v, float) and math.isfinite(v) else v for k, v in row.items()}
+            for row in rows
+        ]
+        for name, rows in datasets.items()
+    }
+    return {**spec, "datasets": rounded} if datasets else spec

@@ -1,0 +1,122 @@
+"""Charts of how the measures go together in each source of a comparison, and how they go with length."""
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import altair as alt
+import pandas as pd
+from scipy import stats
+
+from lib.figures.source import HEADLINE, trend
+from lib.figures.theme import class_colour, described, label
+
+CORRELATED = ("tokens", *HEADLINE, "coefficient_of_variation", "pairwise_ratio")
+LENGTH_BINS = 5
+
+
+def pairs(texts: pd.DataFrame, classes: Mapping[str, str], most: int = 60) -> alt.TopLevelMixin:
+    """Each pair of the headline metrics, with a trend line per source; at most `most` points of each."""
+    shown = sample(texts, classes, most)
+    charts, words = [], []
+    for x, y in combinations(HEADLINE, 2):
+        lines = []
+        for source in classes:
+            ends, r = trend(texts[texts["source"] == source], x, y)
+            lines.append(ends.assign(source=source))
+            words.append(f"{source}, {label(x)} and {label(y)}: r = {r:.2f}")
+        points = (
+            alt.Chart(shown[["source", "doc_id", x, y]])
+            .mark_circle(size=14, opacity=0.4)
+            .encode(
+                x=alt.X(f"{x}:Q", title=label(x), scale=alt.Scale(zero=False)),
+                y=alt.Y(f"{y}:Q", title=label(y), scale=alt.Scale(zero=False)),
+                color=class_colour(classes),
+                tooltip=["source", "doc_id", x, y],
+            )
+        )
+        line = (
+            alt.Chart(pd.concat(lines))
+            .mark_line(strokeWidth=2.5)
+            .encode(
+                x=f"{x}:Q",
+                y=f"{y}:Q",
+                color=class_colour(classes),
+                strokeDash=alt.StrokeDash("source:N", sort=list(classes), legend=None),
+            )
+        )
+        charts.append((points + line).properties(width=210, height=190))
+    return described(
+        alt.hconcat(*charts),
+        f"Scatter plots with a trend line per source; {len(shown)} of {len(texts)} texts are drawn. "
+        f"{'; '.join(words)}.",
+    )
+
+
+def by_length(texts: pd.DataFrame, classes: Mapping[str, str], count: int = LENGTH_BINS) -> alt.TopLevelMixin:
+    """Both measures of uniformity in bins of length with as many texts each; bars are 95 % of the mean."""
+    edges = texts["tokens"].quantile([i / count for i in range(count + 1)]).unique()
+    length_bin = pd.cut(texts["tokens"], edges, include_lowest=True)
+    charts = []
+    for metric in HEADLINE[1:]:
+        grouped = texts.groupby(["source", length_bin], observed=True)
+        table = grouped[metric].agg(mean="mean", error="sem", texts="count").reset_index()
+        table["tokens"] = grouped["tokens"].mean().to_numpy()
+        table["low"], table["high"] = (table["mean"] + sign * 1.96 * table["error"] for sign in (-1, 1))
+        table = table[table["texts"] > 0].drop(columns="error")
+        base = alt.Chart(table).encode(
+            x=alt.X("tokens:Q", title="tokens, mean of the bin", scale=alt.Scale(zero=False)),
+            color=class_colour(classes),
+            tooltip=["source", "tokens", "mean", "low", "high", "texts"],
+        )
+        line = base.mark_line(point=True).encode(
+            y=alt.Y("mean:Q", title=f"mean {label(metric)}", scale=alt.Scale(zero=False)),
+            strokeDash=alt.StrokeDash("source:N", sort=list(classes), legend=None),
+        )
+        bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
+        charts.append((line + bars).properties(width=300, height=220))
+    limits = ", ".join(f"{edge:.0f}" for edge in edges)
+    return described(
+        alt.hconcat(*charts),
+        f"Means of UID variance and UID pairwise in bins of length (limits {limits} tokens).",
+    )
+
+
+def correlations(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
+    """Spearman's correlation of length and measures: over all texts, and within each source."""
+    names = [name for name in CORRELATED if name in texts and texts[name].notna().any()]
+    rows = []
+    for title, some in [("all", texts), *((source, texts[texts["source"] == source]) for source in classes)]:
+        complete = some[names].dropna()
+        found = stats.spearmanr(complete).statistic if len(complete) > 2 else None
+        if found is None:
+            continue
+        rows += [
+            {"texts": title, "x": label(a), "y": label(b), "correlation": float(found[i, j])}
+            for i, a in enumerate(names)
+            for j, b in enumerate(names)
+        ]
+    table = pd.DataFrame(rows)
+    order = [label(name) for name in names]
+    base = alt.Chart(table).encode(
+        x=alt.X("x:N", title=None, sort=order), y=alt.Y("y:N", title=None, sort=order)
+    )
+    # Blue to orange, not red to green; white at 0.
+    colour = alt.Color("correlation:Q", scale=alt.Scale(scheme="blueorange", domain=[-1, 1]))
+    cells = base.mark_rect().encode(color=colour, tooltip=["texts", "x", "y", "correlation"])
+    numbers = base.mark_text(fontSize=9).encode(
+        text=alt.Text("correlation:Q", format=".1f"),
+        color=alt.condition("abs(datum.correlation) > 0.7", alt.value("white"), alt.value("black")),
+    )
+    chart = alt.layer(cells, numbers, data=table).properties(width=170, height=170)
+    of_all = table[(table["texts"] == "all") & (table["x"] == label("tokens"))]
+    said = ", ".join(f"{row.y} {row.correlation:.2f}" for row in of_all.itertuples() if row.x != row.y)
+    return described(
+        chart.facet(facet=alt.Facet("texts:N", title=None, sort=["all", *classes]), columns=3),
+        f"Heat maps of Spearman's correlations, over all texts and within each source. With length: {said}.",
+    )
+
+
+def sample(texts: pd.DataFrame, classes: Mapping[str, str], most: int) -> pd.DataFrame:
+    """At most `most` texts of each source, always the same."""
+    by_source = [texts[texts["source"] == source] for source in classes]
+    return pd.concat([rows.sample(min(most, len(rows)), random_state=0) for rows in by_source])
