@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import nbformat
 
-from lib import paths, report, store
+from lib import contours, paths, report, store
 from lib.errors import StudyError
 from lib.figures import comparison
 from lib.params import Study, load_source, load_study
@@ -65,16 +65,21 @@ def _comparisons(study: Study) -> list[dict[str, Any]]:
 
 
 def _figures(study: Study) -> str:
-    """The effects of the study's first comparison: what to look at first."""
+    """The effects and the contours of the study's first comparison: what to look at first."""
     for name in study.comparisons:
         tests = store.read(paths.comparison(name, "tests"), "make study")
         level, spread = comparison.forest(tests), comparison.spread(tests)
+        sources = study.sources_of(name)
+        classes = {source: load_source(source).text_class for source in sources}
+        along = contours.of_sources(study.scorers[0], study.datasets, sources)
         return (
             f"<h3>Level of uniformity ({html.escape(name)})</h3>"
             "<p>Cliff's delta with 95 % intervals: right of the line, the first has the higher values.</p>"
             f"{report.chart_html(level)}"
             "<h3>Spread between texts</h3><p>Ratio of variances: right of the line, the texts of the first "
             f"differ more among themselves.</p>{report.chart_html(spread)}"
+            "<h3>Where in the text</h3><p>Mean surprisal along the texts, with 95 % bands over texts.</p>"
+            f"{report.chart_html(comparison.contours(along, classes))}"
         )
     return ""
 
@@ -84,6 +89,7 @@ def _groups(study: Study) -> list[dict[str, Any]]:
         {
             "dataset": dataset,
             "scorer": scorer,
+            "texts": _link(paths.texts_page(dataset)),
             "rows": [_row(study, scorer, dataset, source) for source in study.sources],
         }
         for dataset in study.datasets

@@ -77,7 +77,11 @@ def chart_mimebundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 def table(rows: pd.DataFrame, caption: str = "", digits: int = 3) -> Markdown:
     """`rows` as a Markdown table, which HTML, PDF and Quarto all show."""
-    text = rows.astype(object).to_markdown(index=False, floatfmt=f".{digits}f", missingval="–") if len(rows) else "*none*"
+    text = (
+        rows.astype(object).to_markdown(index=False, floatfmt=f".{digits}f", missingval="–")
+        if len(rows)
+        else "*none*"
+    )
     return Markdown(f"{caption}:\n\n{text}" if caption else text)
 
 

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,28 +50,35 @@ def write_text_page(study_name: str, dataset: str) -> Path:
     tables = {source: _texts_of(source, dataset, scorer) for source in study.sources}
     documents = _documents(tables)
     kept = _as_many_as_fit(documents)
-    content = {"sources": list(study.sources), "metrics": list(METRICS), "documents": kept}
-    packed = zlib.compress(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), 9)
-    script = (report.TEMPLATES / "texts.js").read_text()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(report.TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("texts.html.j2").render(
-        title=f"Texts of {dataset}",
-        scorer=scorer,
-        documents=len(documents),
-        left_out=len(documents) - len(kept),
-        scale=text_view.scale(),
-        style=report.style(),
-        data=base64.b64encode(packed).decode(),
-        script=script.replace("{{darkest}}", str(text_view.DARKEST)).replace("{{shade}}", text_view.SHADE),
-    )
+    page = page_of(dataset, scorer, study.sources, kept, left_out=len(documents) - len(kept))
     path = paths.texts_page(dataset)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(page)
     temporary.replace(path)
     return path
+
+
+def page_of(
+    dataset: str, scorer: str, sources: Sequence[str], documents: list[dict[str, Any]], *, left_out: int
+) -> str:
+    """The HTML of a page with `documents`, of which `left_out` further ones are not on it."""
+    content = {"sources": list(sources), "metrics": list(METRICS), "documents": documents}
+    packed = zlib.compress(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), 9)
+    script = (report.TEMPLATES / "texts.js").read_text()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(report.TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("texts.html.j2").render(
+        title=f"Texts of {dataset}",
+        scorer=scorer,
+        documents=len(documents) + left_out,
+        left_out=left_out,
+        scale=text_view.scale(),
+        style=report.style(),
+        data=base64.b64encode(packed).decode(),
+        script=script.replace("{{darkest}}", str(text_view.DARKEST)).replace("{{shade}}", text_view.SHADE),
+    )
 
 
 def _texts_of(source: str, dataset: str, scorer: str) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,12 @@ comparisons:
 paper: true
 """
 
+# What a model may write, and no page may obey.
+MARKUP = (
+    "<script>window.obeyed = 1</script> <img src=x onerror='window.obeyed = 2'> ]]> {{ 7 * 6 }} {% raw %} "
+    "</script> <b>bold</b> **bold** [link](javascript:obeyed) $x$ <!-- é 🙂 &amp; `ticks`\n"
+)
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -84,6 +90,8 @@ def make_small_study(root: Path) -> None:
             f"The first of its {number + 2} parts says what they are for. Each value has a name and a type, "
             f"and most functions return a new object. If the argument is missing, an error is raised.\n"
         )
+    with (notes / "trees.txt").open("a") as stream:
+        stream.write(MARKUP)
     (root / "params" / "datasets" / "notes.yaml").write_text("kind: folder\nfolder: notes\n")
     (root / "params" / "studies" / "small.yaml").write_text(SMALL_STUDY)
     for name in ("tiny-base", "tiny-rlhf"):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib.figures.relations import sample
 from lib.figures.source import HEADLINE, density
-from lib.figures.theme import class_colour, described, label
+from lib.figures.theme import class_colour, described, label, source_dash
 
 GOLDEN = 0.618034  # its multiples spread points evenly, and the same way every time
 
@@ -30,7 +30,7 @@ def densities(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMi
                 x=alt.X("value:Q", title=label(metric)),
                 y=alt.Y("density:Q", title="density over texts"),
                 color=class_colour(classes),
-                strokeDash=alt.StrokeDash("source:N", sort=list(classes), legend=None),
+                strokeDash=source_dash(classes),
             )
             .properties(width=210, height=190)
         )
@@ -117,14 +117,12 @@ def _intervals(
         tooltip=["pair", "metric", "effect", "ci_low", "ci_high", "p_adjusted"],
     )
     line = base.mark_rule(strokeWidth=2).encode(x=alt.X("ci_low:Q", title=title, scale=scale), x2="ci_high:Q")
-    point = base.mark_point(filled=True, size=70, color="black").encode(
+    kinds = alt.Scale(domain=["p < 0.05 after Holm", "not"], range=["circle", "square"])
+    fills = alt.Scale(domain=["p < 0.05 after Holm", "not"], range=["black", "white"])
+    point = base.mark_point(size=60, stroke="black", strokeWidth=1.5, opacity=1).encode(
         x="effect:Q",
-        shape=alt.Shape(
-            "differs:N",
-            title=None,
-            scale=alt.Scale(domain=["p < 0.05 after Holm", "not"], range=["circle", "square"]),
-        ),
-        fillOpacity=alt.condition(alt.datum.differs == "not", alt.value(0.2), alt.value(1)),
+        shape=alt.Shape("differs:N", title=None, scale=kinds),
+        fill=alt.Fill("differs:N", title=None, scale=fills),
     )
     zero = alt.Chart().mark_rule(strokeDash=[3, 3], color="grey").encode(x=alt.datum(none))
     height = 22 * rows["pair"].nunique()
@@ -160,7 +158,9 @@ def violins(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixi
                     }
                 )
         names = "[" + ", ".join(f"'{source}'" for source in sources) + "][datum.value]"
-        axis = alt.Axis(values=list(range(len(sources))), labelExpr=names, grid=False, labelAngle=-30)
+        axis = alt.Axis(
+            values=list(range(len(sources))), labelExpr=names, grid=False, labelAngle=-30, labelOverlap=False
+        )
         x = alt.X(
             "left:Q", title=None, axis=axis, scale=alt.Scale(domain=[-0.6, len(sources) - 0.4], nice=False)
         )
@@ -205,7 +205,7 @@ def cumulative(texts: pd.DataFrame, tests: pd.DataFrame, classes: Mapping[str, s
                 x=alt.X("value:Q", title=label(metric), scale=alt.Scale(zero=False)),
                 y=alt.Y("share:Q", title="share of texts at or below"),
                 color=class_colour(classes),
-                strokeDash=alt.StrokeDash("source:N", sort=list(classes), legend=None),
+                strokeDash=source_dash(classes),
             )
             .properties(width=210, height=190)
         )
@@ -226,7 +226,7 @@ def contours(table: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMix
     )
     line = base.mark_line(strokeWidth=2).encode(
         y="mean:Q",
-        strokeDash=alt.StrokeDash("source:N", sort=list(classes), legend=None),
+        strokeDash=source_dash(classes),
         tooltip=["source", "position", "mean", "low", "high"],
     )
     ends = table.groupby("source")["mean"].agg(["first", "last"])

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from lib.figures.source import HEADLINE, trend
-from lib.figures.theme import class_colour, described, label
+from lib.figures.theme import class_colour, described, label, source_dash
 
 CORRELATED = ("tokens", *HEADLINE, "coefficient_of_variation", "pairwise_ratio")
 LENGTH_BINS = 5
@@ -41,7 +41,7 @@ def pairs(texts: pd.DataFrame, classes: Mapping[str, str], most: int = 60) -> al
                 x=f"{x}:Q",
                 y=f"{y}:Q",
                 color=class_colour(classes),
-                strokeDash=alt.StrokeDash("source:N", sort=list(classes), legend=None),
+                strokeDash=source_dash(classes),
             )
         )
         charts.append((points + line).properties(width=210, height=190))
@@ -70,7 +70,7 @@ def by_length(texts: pd.DataFrame, classes: Mapping[str, str], count: int = LENG
         )
         line = base.mark_line(point=True).encode(
             y=alt.Y("mean:Q", title=f"mean {label(metric)}", scale=alt.Scale(zero=False)),
-            strokeDash=alt.StrokeDash("source:N", sort=list(classes), legend=None),
+            strokeDash=source_dash(classes),
         )
         bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
         charts.append((line + bars).properties(width=300, height=220))
@@ -98,7 +98,8 @@ def correlations(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLeve
     table = pd.DataFrame(rows)
     order = [label(name) for name in names]
     base = alt.Chart(table).encode(
-        x=alt.X("x:N", title=None, sort=order), y=alt.Y("y:N", title=None, sort=order)
+        x=alt.X("x:N", title=None, sort=order, axis=alt.Axis(grid=False)),
+        y=alt.Y("y:N", title=None, sort=order, axis=alt.Axis(grid=False)),
     )
     # Blue to orange, not red to green; white at 0.
     colour = alt.Color("correlation:Q", scale=alt.Scale(scheme="blueorange", domain=[-1, 1]))

@@ -6,10 +6,10 @@ from typing import Any
 
 import altair as alt
 
-# Okabe & Ito's palette, which colour-blind readers can tell apart; a class also has its dash.
+# Okabe & Ito's palette, which colour-blind readers can tell apart; each source also has its dash.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 CLASS_COLOURS = {"human": "#000000", "base": "#0072B2", "instruct": "#E69F00", "rlhf": "#D55E00"}
-CLASS_DASHES = {"human": [1, 0], "base": [6, 2], "instruct": [2, 2], "rlhf": [8, 2, 2, 2]}
+DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [10, 4], [4, 1, 1, 1], [1, 3])
 
 WIDTH, HEIGHT = 320, 220
 
@@ -33,6 +33,12 @@ def class_colour(classes: Mapping[str, str]) -> alt.Color:
         title="source",
         scale=alt.Scale(domain=list(classes), range=[CLASS_COLOURS[c] for c in classes.values()]),
     )
+
+
+def source_dash(classes: Mapping[str, str]) -> alt.StrokeDash:
+    """The dash of the field `source`: what tells sources of one class apart."""
+    dashes = [DASHES[place % len(DASHES)] for place in range(len(classes))]
+    return alt.StrokeDash("source:N", title="source", scale=alt.Scale(domain=list(classes), range=dashes))
 
 
 @alt.theme.register("study", enable=True)
