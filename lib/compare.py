@@ -29,13 +29,13 @@ import pyarrow as pa
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import CompareMeans, ttost_ind
-from tqdm import tqdm
 
 from lib import bootstrap, effects, mixed, paths, store
 from lib import contours as of_position
 from lib.bootstrap import Group
 from lib.errors import StudyError, nearest
 from lib.params import load_dataset, load_scorer, load_source, load_study
+from lib.progress import Bar
 
 HEADLINE = ("mean_surprisal", "uid_variance", "uid_pairwise")
 TEST_SCHEMA = pa.schema(
@@ -261,7 +261,7 @@ def pairwise_tests(
     strata = texts["dataset"].to_numpy()[first]
     resamples = bootstrap.Resamples(strata, bootstrap.DRAWS if draws is None else draws, SEED)
     rows: list[dict[str, Any]] = []
-    for metric in tqdm(metrics, unit="metric", desc="comparing", disable=None):
+    for metric in Bar(metrics, unit="metric", desc="comparing", disable=None):
         values = texts[metric].to_numpy(float)
         groups = {
             str(name): Group(values[index], documents[index])

@@ -16,7 +16,7 @@ from pathlib import Path
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from lib import paths
+from lib import paths, progress
 from lib.errors import StudyError
 from lib.params import load_study
 from lib.report import write_report
@@ -49,15 +49,16 @@ def execute(step: str, parameters: Mapping[str, str]) -> Path:
     running = output.with_name(f".{output.stem}.part.ipynb")
     evidence = paths.failed_notebook(step, "-".join(parameters.values()))
     try:
-        papermill.execute_notebook(
-            paths.notebook(step),
-            running,
-            parameters=dict(parameters),
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=paths.root(),
-            extra_arguments=["--log-level=ERROR"],
-        )
+        with progress.running(_name(step, parameters)):
+            papermill.execute_notebook(
+                paths.notebook(step),
+                running,
+                parameters=dict(parameters),
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=paths.root(),
+                extra_arguments=["--log-level=ERROR"],
+            )
     except PapermillExecutionError as error:
         evidence.parent.mkdir(parents=True, exist_ok=True)
         running.replace(evidence)
@@ -72,6 +73,11 @@ def execute(step: str, parameters: Mapping[str, str]) -> Path:
     for past in (evidence, evidence.with_suffix(".html")):
         past.unlink(missing_ok=True)
     return write_report(output)
+
+
+def _name(step: str, parameters: Mapping[str, str]) -> str:
+    about = [value for name, value in parameters.items() if name != "study"]
+    return " ".join([step, *about])
 
 
 def rendered(step: str, parameters: Mapping[str, str]) -> Path:

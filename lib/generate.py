@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from lib import datasets, imported, paths, store
 from lib.backends import weights
 from lib.backends.generating import Completion, Generator, Request, open_generator
 from lib.datasets.document import Document
 from lib.params import Folder, Human, Model, OpenAI, Sampling
+from lib.progress import Bar
 from lib.prompts import cut_repetition
 from lib.run import Run, command
 
@@ -255,7 +255,7 @@ def _write_in_parts(
     generator = open_generator(model.weights)
     groups = list(_groups(documents, generator.at_once))
     written, tokens, began = 0, 0, perf_counter()
-    with tqdm(total=len(documents), unit="text", desc=run.source_name) as progress:
+    with Bar(total=len(documents), unit="text", desc=run.source_name) as progress:
         for number, group in enumerate(groups):
             if not parts.done(number):
                 missing = [document for document in group if _row_of(document) not in kept]

@@ -5,10 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from threading import Thread
+from typing import IO
 
-from lib import paths
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from lib import paths, progress
 from lib.errors import StudyError
 from lib.params import load_study
 
@@ -49,36 +57,56 @@ def run_study(name: str) -> int:
 SAID = ("error:", "  what it had done:", "  to run just this again:")
 
 
+def snakemake_command(name: str) -> list[str]:
+    """The command that brings the study `name` up to date."""
+    file = Path(__file__).parents[1] / "Snakefile"
+    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--keep-going", "--rerun-incomplete"]
+    command += ["--rerun-triggers", "mtime", "input", "params"]
+    return [*command, "--snakefile", str(file), "--config", f"study={name}"]
+
+
 def snakemake(name: str) -> int:
-    """Run the Snakefile; of its chatter only what a person acts on reaches the terminal."""
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--cores",
-        "all",
-        "--keep-going",
-        "--quiet",
-        "host",
-        "progress",
-        "reason",
-        "rules",
-    ]
-    command += ["--rerun-triggers", "mtime", "input", "params", "--rerun-incomplete"]
-    command += ["--snakefile", str(Path(__file__).parents[1] / "Snakefile"), "--config", f"study={name}"]
-    environment = os.environ | {"PYTHONWARNINGS": "ignore", "QUARTO_PYTHON": sys.executable}
-    with subprocess.Popen(
-        command, cwd=paths.root(), env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
-    ) as process:
-        assert process.stderr is not None
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if line.startswith(SAID):
-                print(line, end="", file=sys.stderr, flush=True)
+    """Run the Snakefile; of its chatter only what a person acts on reaches the terminal.
+
+    On a terminal the last lines say what runs, how far it is, and how long it will take.
+    """
+    command = [*snakemake_command(name), "--quiet", "host", "progress", "reason", "rules"]
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"PYTHONWARNINGS": "ignore", "QUARTO_PYTHON": sys.executable}
+        environment[progress.FOLDER] = folder
+        with (
+            Live(get_renderable=partial(_running, Path(folder)), console=console, transient=True) as live,
+            subprocess.Popen(
+                command,
+                cwd=paths.root(),
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            ) as process,
+        ):
+            made = Thread(target=_pass_on, args=(process.stdout, live.console))
+            made.start()
+            lines = []
+            for line in process.stderr or ():
+                lines.append(line)
+                if line.startswith(SAID):
+                    live.console.print(line, end="")
+            made.join()
     if process.returncode and not any(line.startswith(SAID) for line in lines):
         print("".join(lines[-30:]), file=sys.stderr)  # Snakemake's own trouble
     return process.returncode
+
+
+def _running(folder: Path) -> Text:
+    return Text("\n".join(progress.lines(folder)), overflow="ellipsis", no_wrap=True)
+
+
+def _pass_on(stream: IO[str] | None, console: Console) -> None:
+    for line in stream or ():
+        console.print(line, end="")
 
 
 if __name__ == "__main__":

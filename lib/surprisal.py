@@ -22,12 +22,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from lib import imported, paths, store
 from lib.backends import weights
 from lib.backends.scoring import TextScoringModel, open_scoring_model
 from lib.params import LlamaCpp, Transformers, Weights, load_scorer
+from lib.progress import Bar
 from lib.run import Run, command
 from lib.scoring import SCHEMA, WORD_SCHEMA, Text, described, score_rows
 
@@ -235,9 +235,9 @@ def _score_in_parts(
     return count, seconds
 
 
-def _progress(characters: int) -> tqdm:
+def _progress(characters: int) -> Bar:
     line = "{desc}: {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
-    return tqdm(total=characters, desc="scoring", ascii=True, bar_format=line)
+    return Bar(total=characters, desc="scoring", ascii=True, bar_format=line)
 
 
 def _size(texts: Sequence[Text]) -> int:

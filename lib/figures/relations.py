@@ -5,7 +5,6 @@ from itertools import combinations
 
 import altair as alt
 import pandas as pd
-from scipy import stats
 
 from lib.figures.source import HEADLINE, trend
 from lib.figures.theme import class_colour, described, label, source_dash
@@ -86,14 +85,11 @@ def correlations(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLeve
     names = [name for name in CORRELATED if name in texts and texts[name].notna().any()]
     rows = []
     for title, some in [("all", texts), *((source, texts[texts["source"] == source]) for source in classes)]:
-        complete = some[names].dropna()
-        found = stats.spearmanr(complete).statistic if len(complete) > 2 else None
-        if found is None:
-            continue
+        found = some[names].dropna().corr(method="spearman")
         rows += [
-            {"texts": title, "x": label(a), "y": label(b), "correlation": float(found[i, j])}
-            for i, a in enumerate(names)
-            for j, b in enumerate(names)
+            {"texts": title, "x": label(a), "y": label(b), "correlation": found.loc[a, b]}
+            for a in names
+            for b in names
         ]
     table = pd.DataFrame(rows)
     order = [label(name) for name in names]

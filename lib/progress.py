@@ -1,0 +1,66 @@
+"""How far a step is: a bar in its notebook, and a line in the terminal of the study that runs it.
+
+`lib.study` names a folder in the environment. Each notebook that runs has one file there, with one
+line about it, which its bar keeps up to date; the terminal shows the files that there are.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+FOLDER, FILE = "STUDY_PROGRESS_FOLDER", "STUDY_PROGRESS_FILE"
+
+
+class Bar(tqdm):
+    """tqdm, whose state also goes to the file that the environment names, if it names one."""
+
+    def display(self, *args: Any, **kwargs: Any) -> None:
+        if file := os.environ.get(FILE):
+            _say(Path(file), self._line())
+        super().display(*args, **kwargs)
+
+    def _line(self) -> str:
+        state = self.format_dict
+        done, total, seconds = state["n"], state["total"] or 0, state["elapsed"]
+        parts = [f"{done / total:4.0%}" if total else "", state["postfix"] or ""]
+        if total and done:
+            parts.append(f"{self.format_interval(seconds * (total - done) / done)} left")
+        return ", ".join(part for part in parts if part)
+
+
+@contextmanager
+def running(name: str) -> Iterator[None]:
+    """While it lasts, the terminal shows that `name` runs, and how far its bar is."""
+    if not (folder := os.environ.get(FOLDER)):
+        yield
+        return
+    file = Path(folder) / name.replace("/", "-")
+    _say(file, "")
+    os.environ[FILE] = str(file)
+    try:
+        yield
+    finally:
+        del os.environ[FILE]
+        file.unlink(missing_ok=True)
+
+
+def lines(folder: Path) -> list[str]:
+    """What runs, one line each."""
+    found = []
+    for file in sorted(folder.glob("[!.]*")):
+        try:
+            found.append(f"{file.name:44} {file.read_text()}".rstrip())
+        except FileNotFoundError:
+            continue  # it ended just now
+    return found
+
+
+def _say(file: Path, line: str) -> None:
+    """Write `line` in one step, so that nobody reads half of it."""
+    temporary = file.with_name(f".{file.name}")
+    temporary.write_text(line)
+    temporary.replace(file)
