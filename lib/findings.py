@@ -318,7 +318,11 @@ def matched_sentence(models: pd.DataFrame, term: str, metric: str = "uid_varianc
             f"{number(row['ci_high'])}, {row['n']} texts{doubt})"
         )
     name = NAMES.get(metric, metric)
-    return f"With length held constant, the term {term} for {name} is {parts[0]} and {parts[1]}."
+    text_class = term.removeprefix("class[").removesuffix("]")
+    return (
+        f"With length held constant, the texts of class {text_class} and those of people differ in {name} "
+        f"by {parts[0]} and {parts[1]}."
+    )
 
 
 def numbers(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:

@@ -97,6 +97,18 @@ class Paper:
             f"{', '.join(self.study.scorers)}, with {given} as context."
         )
 
+    def provenance(self) -> str:
+        """What the numbers and figures were made of, so that anyone can tell whether theirs are the same."""
+        record = store.read_record(paths.comparison(self.comparison, "tests"))
+        versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+        digest = store.digest(f"{name} {value}" for name, value in sorted(record["inputs"].items()))
+        return (
+            f"The numbers come from `data/compare/{self.comparison}/`, the figures from "
+            f"`rendered/compare/{self.comparison}/04_compare.ipynb`; both were made of "
+            f"{len(record['inputs'])} files of measures with the joint SHA-256 {digest[:16]}, by {versions}, "
+            f"{record['parameters']['draws']} bootstrap draws and the seed {record['parameters']['seed']}."
+        )
+
 
 def paper(study: str = "demo", comparison: str = "all") -> Paper:
     """The paper's source of a study. Raises StudyError if the study has not been run."""

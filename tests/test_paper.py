@@ -5,13 +5,19 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 
+from lib import generate, paths, store
+from lib.compare import compare
 from lib.paper import paper
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, SMALL_STUDY
 
 PAPER = (REPOSITORY / "paper" / "index.qmd").read_text()
 EMBED = re.compile(r"{{< embed (\S+?)#(\S+) >}}")
@@ -76,6 +82,58 @@ def test_numbers_and_figures_come_from_the_study(finished_study):
         assert {"image/svg+xml", "image/png"} <= set(output.data)
     kinds = {kind for cell in executed.cells for o in cell.get("outputs", []) for kind in o.get("data", {})}
     assert "text/html" not in kinds  # with it, Quarto would load require.js from the network
+
+
+def made_up_study(root: Path, shift: float, scale: float) -> None:
+    """Measures of 300 texts each, where tuning shifts UID variance and scales its spread."""
+    rng = np.random.default_rng(3)
+    n = 300
+    ids = [f"d{i:03}" for i in range(n)]
+    (root / "params" / "studies" / "demo.yaml").write_text(SMALL_STUDY.replace("[notes]", "[pydocs]"))
+    for source in ("human", "tiny-base", "tiny-rlhf"):
+        tuned = source == "tiny-rlhf"
+        variance = 15 + rng.normal(size=n) * (scale if tuned else 1) + (shift if tuned else 0)
+        rows = pd.DataFrame(
+            {
+                "doc_id": ids,
+                "tokens": rng.integers(80, 300, n),
+                "mean_surprisal": rng.normal(4.5, 0.5, n),
+                "uid_variance": variance,
+                "uid_pairwise": 2 * variance + rng.normal(size=n),
+            }
+        )
+        made = store.record("made up", parameters={}, inputs={}, packages=(), units={})
+        store.write(
+            paths.uid("tiny-scorer", "pydocs", source),
+            rows,
+            pa.Schema.from_pandas(rows, preserve_index=False),
+            made,
+        )
+        texts = pd.DataFrame({**dict.fromkeys(generate.SCHEMA.names), "doc_id": ids, "status": "ok"})
+        store.write(paths.texts("pydocs", source), texts, generate.SCHEMA, made)
+
+
+MORE, LESS = "are more uniform than those of the base model", "are less uniform than those of the base model"
+ALIKE, APART = "differ less among themselves than those of", "differ more among themselves than those of"
+
+
+@pytest.mark.parametrize(
+    ("shift", "scale", "said"),
+    [(0.0, 1.0, set()), (-2.0, 0.5, {MORE, ALIKE}), (2.0, 2.0, {LESS, APART})],
+    ids=["no effect", "a large effect", "a reversed one"],
+)
+def test_the_paper_reads_right_whichever_way_the_results_fall(project, shift, scale, said):
+    made_up_study(project, shift, scale)
+    compare({"study": "demo", "comparison": "all"})
+    found = paper("demo", "all")
+    names = {"p": found} | {name: found.of_class(name) for name in ("human", "base", "rlhf")}
+    prose = INLINE.sub(lambda inline: str(eval(inline[1], names)), PAPER)
+    results = prose.split("## Results")[1].split("## Limits")[0]
+    assert "nan" not in results
+    assert {phrase for phrase in (MORE, LESS, ALIKE, APART) if phrase in results} == said
+    assert ("could not be told apart" in results) == (not said)
+    for answer in found.answer.values():
+        assert answer in results
 
 
 @pytest.mark.skipif(shutil.which("quarto") is None, reason="Quarto is not on PATH")
