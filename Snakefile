@@ -72,15 +72,15 @@ rule all:
 
 
 def folder_files(wildcards):
-    """A folder's texts are inputs: a new or changed one makes the study anew."""
+    """A folder's texts are inputs: a new or changed one makes the study anew, a moved project does not."""
     dataset = load_dataset(wildcards.dataset)
-    return [str(file) for file in text_files(paths.resolve(dataset.folder))] if dataset.kind == "folder" else []
+    return [paths.shown(file) for file in text_files(paths.resolve(dataset.folder))] if dataset.kind == "folder" else []
 
 
 def imported_files(wildcards):
     """As for a folder: a new or changed file of an imported source makes the study anew."""
     given = {"model": wildcards.source, "study": STUDY, "dataset": wildcards.dataset}
-    return [str(file) for file in imported.files(resolve("01_generate", given))]
+    return [paths.shown(file) for file in imported.files(resolve("01_generate", given))]
 
 
 rule documents:

@@ -62,7 +62,7 @@ def declare_folder(name: str, folder: str) -> tuple[Path, Path]:
         "sources": list(SOURCES),
         "datasets": [name],
         "scorers": ["tiny-scorer"],
-        "comparisons": {name: {"sources": list(SOURCES)}},
+        "comparisons": {name: {"metrics": ["mean_surprisal", "uid_variance", "uid_pairwise"]}},
     }
     files = paths.dataset_file(name), paths.study_file(name)
     _write(name, {files[0]: (Dataset, dataset), files[1]: (Study, study)})

@@ -62,10 +62,6 @@ def test_several_may_ask_at_once(root):
     assert store.read_record(paths.documents("small"))["step"] == "documents"
 
 
-def test_the_demo_study_has_its_texts():
-    assert len(datasets.load("pydocs", load_dataset("pydocs"))) == 150
-
-
 def test_a_package_that_is_not_installed_is_named(root):
     missing = SMALL.model_copy(update={"packages": ("no-such-package",)})
     with pytest.raises(StudyError, match=r"'no-such-package'.*pip install -r requirements.lock"):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from lib import paths, store, surprisal
 from lib import study as study_module
 from lib.errors import StudyError
 from lib.run import resolve
-from tests.conftest import REPOSITORY, make_project, make_small_study
+from tests.conftest import REPOSITORY
 
 SOURCES = ("human", "tiny-base", "tiny-rlhf")
 CONTRACT = {
@@ -73,31 +74,25 @@ def test_sources_pair_up_text_by_text_and_tokens_tile_the_texts(finished_study):
         assert joined.to_dict() == {doc_id: text for doc_id, text in texts.items() if text}
 
 
-def test_a_second_run_does_nothing_and_a_changed_number_only_what_follows_from_it(tmp_path):
-    make_project(tmp_path)
-    make_small_study(tmp_path)
-    (tmp_path / "params" / "studies" / "small.yaml").write_text(
-        "title: Two\nsources: [human, tiny-rlhf]\ndatasets: [notes]\nscorers: [tiny-scorer]\n"
-        "comparisons: {both: {metrics: [uid_variance]}}\n"
-    )
+def test_a_second_run_does_nothing_and_a_changed_number_only_what_follows_from_it(study_root, tmp_path):
+    shutil.copytree(study_root, tmp_path, symlinks=True, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDY_ROOT", str(tmp_path))
-        assert study_module.run_study("small") == 0
         first = data_files(tmp_path)
         rendered = {path: path.stat().st_mtime_ns for path in (tmp_path / "rendered").rglob("*.html")}
-        assert study_module.run_study("small") == 0
+        assert study_module.run_study("demo") == 0
         assert {path: path.stat().st_mtime_ns for path in rendered} == rendered
         assert data_files(tmp_path) == first
 
         file = paths.source_file("tiny-rlhf")
         file.write_text(file.read_text().replace("temperature: 0.9", "temperature: 0.8"))
-        assert study_module.run_study("small") == 0
+        assert study_module.run_study("demo") == 0
     changed = {path for path, content in data_files(tmp_path).items() if content != first[path]}
     about = [path for path in changed if "compare/" not in path]
     assert about
     assert all(path.endswith("tiny-rlhf.parquet") for path in about)
     assert {path for path in changed if "compare/" in path}
-    untouched = [path for path in rendered if "human" in path.parts]
+    untouched = [path for path in rendered if {"human", "tiny-base"} & set(path.parts)]
     assert untouched
     assert all(path.stat().st_mtime_ns == rendered[path] for path in untouched)
 
