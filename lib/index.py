@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import nbformat
 
 from lib import contours, paths, report, store
@@ -30,10 +29,8 @@ def main() -> int:
 def write_index(name: str) -> Path:
     """Write the page of the study `name` from what its runs have left; return its path."""
     study = load_study(name)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(report.TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("index.html.j2").render(
+    page = report.page_of(
+        "index.html.j2",
         study=study,
         comparisons=_comparisons(study),
         groups=_groups(study),
@@ -41,16 +38,10 @@ def write_index(name: str) -> Path:
         figures=_figures(study),
         files=_files(name, study),
         versions=_versions(study),
-        style=report.style(),
         vega=report.vega_bundle(),
         hydrate=report.hydrate_script(),
     )
-    index = paths.index_page()
-    index.parent.mkdir(parents=True, exist_ok=True)
-    temporary = index.with_name(f".{index.name}.part")
-    temporary.write_text(page)
-    temporary.replace(index)
-    return index
+    return report.write_page(paths.index_page(), page)
 
 
 def _comparisons(study: Study) -> list[dict[str, Any]]:

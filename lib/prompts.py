@@ -9,6 +9,8 @@ from typing import Protocol
 
 from jinja2 import TemplateError
 
+from lib.errors import StudyError
+
 Message = dict[str, str]
 
 
@@ -31,6 +33,18 @@ def conversation(prompt: str, system_prompt: str | None, *, system_role: bool = 
     if system_prompt and system_role:
         return [{"role": "system", "content": system_prompt}, {"role": "user", "content": prompt}]
     return [{"role": "user", "content": raw(prompt, system_prompt)}]
+
+
+def sent(prompt: str, system_prompt: str | None, *, chat: bool, template: Template | None, model: str) -> str:
+    """What `model` is given: the raw prompt, or for a chat the conversation in its template.
+
+    Raises StudyError for a chat with a model that has no template.
+    """
+    if not chat:
+        return raw(prompt, system_prompt)
+    if template is None:
+        raise StudyError(f"The model {model!r} has no chat template; set `chat: false` in its params file.")
+    return templated(prompt, system_prompt, template)
 
 
 def templated(prompt: str, system_prompt: str | None, template: Template) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
+import jinja2
 import nbformat
 import vl_convert as vlc
 from nbconvert import HTMLExporter
@@ -64,11 +65,24 @@ def write_report(notebook: Path) -> Path:
         embed_images=True,
     )
     page, _ = exporter.from_notebook_node(content, resources={"report": _report_resources(notebook, content)})
-    report = notebook.with_suffix(".html")
-    temporary = report.with_name(f".{report.name}.part")
+    return write_page(notebook.with_suffix(".html"), page)
+
+
+def page_of(template: str, **values: Any) -> str:
+    """The HTML that `template`, a file of `TEMPLATES`, makes of `values`; they are escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(template).render(style=style(), **values)
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Write `page` as `path` in one step, so that nobody reads half of it; return `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(page)
-    temporary.replace(report)
-    return report
+    temporary.replace(path)
+    return path
 
 
 def _report_resources(notebook: Path, content: NotebookNode) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from lib import paths, report, store, text_view
@@ -51,12 +50,7 @@ def write_text_page(study_name: str, dataset: str) -> Path:
     documents = _documents(tables)
     kept = _as_many_as_fit(documents)
     page = page_of(dataset, scorer, study.sources, kept, left_out=len(documents) - len(kept))
-    path = paths.texts_page(dataset)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(page)
-    temporary.replace(path)
-    return path
+    return report.write_page(paths.texts_page(dataset), page)
 
 
 def page_of(
@@ -66,16 +60,13 @@ def page_of(
     content = {"sources": list(sources), "metrics": list(METRICS), "documents": documents}
     packed = zlib.compress(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), 9)
     script = (report.TEMPLATES / "texts.js").read_text()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(report.TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("texts.html.j2").render(
+    return report.page_of(
+        "texts.html.j2",
         title=f"Texts of {dataset}",
         scorer=scorer,
         documents=len(documents) + left_out,
         left_out=left_out,
         scale=text_view.scale(),
-        style=report.style(),
         data=base64.b64encode(packed).decode(),
         script=script.replace("{{darkest}}", str(text_view.DARKEST)).replace("{{shade}}", text_view.SHADE),
     )

@@ -9,7 +9,6 @@ from lib import prompts
 from lib.backends.drawing import draw, uniforms
 from lib.backends.generating import Completion, Request
 from lib.backends.llama_cpp_model import LlamaCppModel
-from lib.errors import StudyError
 from lib.params import LlamaCpp, Sampling
 
 
@@ -63,13 +62,10 @@ class LlamaCppGenerator:
             row = self.model.logits(new[-1:], len(ids) + step, 0)
 
     def _sent(self, request: Request) -> str:
-        if not request.chat:
-            return prompts.raw(request.prompt, request.system_prompt)
-        if self.model.chat_template is None:
-            raise StudyError(
-                f"The model {self.model.name!r} has no chat template; set `chat: false` in its params file."
-            )
-        return prompts.templated(request.prompt, request.system_prompt, self._template)
+        template = self._template if self.model.chat_template else None
+        return prompts.sent(
+            request.prompt, request.system_prompt, chat=request.chat, template=template, model=self.model.name
+        )
 
     def _template(self, messages: list[prompts.Message], *, add_generation_prompt: bool) -> str:
         rendered = render_jinja_template(

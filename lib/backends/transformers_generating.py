@@ -10,7 +10,6 @@ from lib import prompts
 from lib.backends import transformers_models
 from lib.backends.drawing import draw, uniforms
 from lib.backends.generating import Completion, Request
-from lib.errors import StudyError
 from lib.params import Sampling, Transformers
 
 BATCH = 32
@@ -59,13 +58,10 @@ class TransformersGenerator:
         return [completions[number] for number in range(len(requests))]
 
     def _sent(self, request: Request) -> str:
-        if not request.chat:
-            return prompts.raw(request.prompt, request.system_prompt)
-        if self.tokenizer.chat_template is None:
-            raise StudyError(
-                f"The model {self.name!r} has no chat template; set `chat: false` in its params file."
-            )
-        return prompts.templated(request.prompt, request.system_prompt, self._template)
+        template = self._template if self.tokenizer.chat_template else None
+        return prompts.sent(
+            request.prompt, request.system_prompt, chat=request.chat, template=template, model=self.name
+        )
 
     def _template(self, messages: list[prompts.Message], *, add_generation_prompt: bool) -> str:
         return str(
