@@ -99,6 +99,7 @@ def test_every_figure_draws_from_few_texts_and_from_equal_ones(count):
         comparison.violins(rows, classes),
         comparison.cumulative(rows, tests, classes),
         relations.pairs(rows, classes),
+        relations.lengths(rows, classes),
         relations.by_length(rows, classes),
         relations.correlations(rows, classes),
         source.distributions(one),

@@ -1,10 +1,12 @@
 """Charts of how the measures go together in each source of a comparison, and how they go with length."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import altair as alt
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from lib.figures.source import HEADLINE, trend
 from lib.figures.theme import class_colour, described, label, source_dash
@@ -13,11 +15,23 @@ CORRELATED = ("tokens", *HEADLINE, "coefficient_of_variation", "pairwise_ratio")
 LENGTH_BINS = 5
 
 
-def pairs(texts: pd.DataFrame, classes: Mapping[str, str], most: int = 60) -> alt.TopLevelMixin:
-    """Each pair of the headline metrics, with a trend line per source; at most `most` points of each."""
+def pairs(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
+    """Each pair of the headline metrics, with a trend line per source."""
+    return _scatters(texts, classes, list(combinations(HEADLINE, 2)))
+
+
+def lengths(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
+    """Each headline metric against the length of a text, with a trend line per source."""
+    return _scatters(texts, classes, [("tokens", metric) for metric in HEADLINE])
+
+
+def _scatters(
+    texts: pd.DataFrame, classes: Mapping[str, str], axes: Sequence[tuple[str, str]], most: int = 40
+) -> alt.TopLevelMixin:
+    """At most `most` texts of each source are drawn; the lines are those of all."""
     shown = sample(texts, classes, most)
     charts, words = [], []
-    for x, y in combinations(HEADLINE, 2):
+    for x, y in axes:
         lines = []
         for source in classes:
             ends, r = trend(texts[texts["source"] == source], x, y)
@@ -110,6 +124,40 @@ def correlations(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLeve
     return described(
         chart.facet(facet=alt.Facet("texts:N", title=None, sort=["all", *classes]), columns=3),
         f"Heat maps of Spearman's correlations, over all texts and within each source. With length: {said}.",
+    )
+
+
+def residuals(table: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
+    """Quantiles of each source's residuals against those of a normal distribution: on the line, all is well.
+
+    `table` is of `lib.mixed.residuals`; residuals are in standard deviations of all of them.
+    """
+    at = np.linspace(0.005, 0.995, 100)
+    spread = table["residual"].std()
+    curves = [
+        pd.DataFrame({"source": source, "normal": stats.norm.ppf(at), "residual": rows.quantile(at) / spread})
+        for source in classes
+        if len(rows := table.loc[table["source"] == source, "residual"]) > 2
+    ]
+    if not curves:
+        curves = [pd.DataFrame({"source": [], "normal": [], "residual": []})]
+    points = (
+        alt.Chart(pd.concat(curves))
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=alt.X("normal:Q", title="quantile of a normal distribution"),
+            y=alt.Y("residual:Q", title="residual (standard deviations)"),
+            color=class_colour(classes),
+            strokeDash=source_dash(classes),
+        )
+    )
+    ends = pd.DataFrame({"normal": [-2.6, 2.6], "residual": [-2.6, 2.6]})
+    line = alt.Chart(ends).mark_line(color="grey", strokeDash=[3, 3]).encode(x="normal:Q", y="residual:Q")
+    skew, kurtosis = stats.skew(table["residual"]), stats.kurtosis(table["residual"])
+    return described(
+        (line + points).properties(width=320, height=260),
+        f"Quantiles of the mixed model's residuals against normal ones: {len(table)} texts, "
+        f"skewness {skew:.2f}, excess kurtosis {kurtosis:.2f}.",
     )
 
 
