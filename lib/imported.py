@@ -192,5 +192,6 @@ def _token_rows(doc_id: str, text: str, found: pa.Table) -> pa.Table:
         "surprisal": found["surprisal"],
         "entropy": pa.nulls(count),
         "context": np.arange(1, count + 1),
+        "rank": pa.nulls(count),
     }
     return pa.table(columns).cast(SCHEMA)

@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         ("surprisal", pa.float64()),
         ("entropy", pa.float64()),
         ("context", pa.int32()),
+        ("rank", pa.int32()),
     ]
 )
 WORD_SCHEMA = pa.schema(
@@ -106,6 +107,7 @@ def score_rows(model: ScoringModel | TextScoringModel, scoring: Scoring, texts: 
                 if scoring.entropy
                 else np.full(len(spelled), np.nan),
                 context=np.concatenate(context),
+                rank=np.concatenate([score.rank for score in own]),
             )
             if model.word_begins is not None:
                 words.add(**_words(model.word_begins, text, encoding, spelled, surprisal, own))
@@ -139,6 +141,7 @@ def _read_rows(
             surprisal=found.surprisal,
             entropy=np.full(count, np.nan),
             context=found.context,
+            rank=np.full(count, np.nan),
         )
     return Scored(tokens.table(), WORD_SCHEMA.empty_table(), not_scored)
 
@@ -225,6 +228,6 @@ class _Columns:
             else:
                 values = np.concatenate(pieces) if pieces else np.empty(0)
                 arrays.append(
-                    pa.array(values, from_pandas=each.name in ("entropy", "token_id")).cast(each.type)
+                    pa.array(values, from_pandas=each.name in ("entropy", "token_id", "rank")).cast(each.type)
                 )
         return pa.Table.from_arrays(arrays, schema=self.schema)

@@ -38,6 +38,7 @@ UNITS = {
     "start": "characters",
     "end": "characters",
     "context": "tokens",
+    "rank": "place among the scorer's vocabulary, 1 for the most probable token",
 }
 CODE = (
     "lib.surprisal",

@@ -23,7 +23,7 @@ from lib.errors import StudyError
 from lib.params import load_study
 
 METRICS = ("tokens", "mean_surprisal", "uid_variance", "uid_pairwise")
-MOST_TOKENS = 600_000  # of a page; about 3 MB
+MOST_TOKENS = 450_000  # of a page; about 3 MB
 
 
 def main() -> int:
@@ -73,11 +73,11 @@ def page_of(
 
 
 def _texts_of(source: str, dataset: str, scorer: str) -> dict[str, dict[str, Any]]:
-    """By `doc_id`: the opening, and the text with the length and the tenths of bits of each token."""
+    """By `doc_id`: the opening, and the text with the length, tenths of bits and rank of each token."""
     texts = store.read(
         paths.texts(dataset, source), "make study", ["doc_id", "title", "prompt", "text", "status"]
     )
-    columns = ["doc_id", "start", "end", "surprisal"]
+    columns = ["doc_id", "start", "end", "surprisal", "rank"]
     tokens = store.read(paths.surprisals(scorer, dataset, source), "make study", columns)
     metrics = store.read(paths.uid(scorer, dataset, source), "make study", ["doc_id", *METRICS])
     of_text = dict(tuple(tokens.groupby("doc_id", sort=False)))
@@ -96,13 +96,22 @@ def _texts_of(source: str, dataset: str, scorer: str) -> dict[str, dict[str, Any
 
 
 def _in_script_units(text: str, tokens: pd.DataFrame) -> dict[str, Any]:
-    """Lengths in UTF-16 units, which JavaScript counts in; bits in tenths. A gap goes to the next token."""
+    """Lengths in UTF-16 units, which JavaScript counts in; bits in tenths; rank 0 where there is none.
+
+    A gap between tokens goes to the next one.
+    """
     wide = [0]
     for character in text:
         wide.append(wide[-1] + (2 if ord(character) > 0xFFFF else 1))
     ends = [wide[end] for end in tokens["end"]]
     lengths = [end - start for start, end in zip([0, *ends], ends, strict=False)]
-    return {"text": text, "lengths": lengths, "bits": [round(10 * bits) for bits in tokens["surprisal"]]}
+    bits = [round(10 * bits) for bits in tokens["surprisal"]]
+    return {
+        "text": text,
+        "lengths": lengths,
+        "bits": bits,
+        "ranks": tokens["rank"].fillna(0).astype(int).tolist(),
+    }
 
 
 def _rounded(values: pd.Series | None) -> dict[str, float | None]:

@@ -34,7 +34,8 @@ def _plain(name: str) -> str:
 def shaded(texts: pd.DataFrame, tokens: pd.DataFrame, doc_ids: Iterable[str]) -> HTML:
     """The texts `doc_ids`, the prompt pale before each, with a scale; hover gives token, bits and rank.
 
-    `texts` are rows of step 01, `tokens` of step 02. Rank 1 is the text's most surprising token.
+    `texts` are rows of step 01, `tokens` of step 02. Rank 1 is the token that the scorer held most
+    probable there; imported surprisals have none.
     Whatever stands in a text is escaped.
     """
     by_id = texts.set_index("doc_id")
@@ -50,11 +51,11 @@ def shaded(texts: pd.DataFrame, tokens: pd.DataFrame, doc_ids: Iterable[str]) ->
 
 
 def _spans(text: str, tokens: pd.DataFrame) -> Iterable[str]:
-    ranks = tokens["surprisal"].rank(ascending=False, method="first").astype(int)
     end = 0
-    for token, rank in zip(tokens.itertuples(), ranks, strict=True):
+    for token in tokens.itertuples():
         yield escape(text[end : token.start])  # imported tokens leave the first one out
-        about = f"{token.token!r}: {token.surprisal:.2f} bits, rank {rank} of {len(tokens)}"
+        rank = "" if pd.isna(token.rank) else f", rank {token.rank:.0f}"
+        about = f"{token.token!r}: {token.surprisal:.2f} bits{rank}"
         yield (
             f'<span title="{escape(about)}" style="background: rgba({SHADE}, {_depth(token.surprisal):.2f})">'
             f"{escape(token.token)}</span>"

@@ -139,7 +139,8 @@ def test_a_thousand_texts_stay_quick(finished_study, page, tmp_path):
 
     tokens = 300
     text = " word" * tokens
-    one = {"text": text, "lengths": [5] * tokens, "bits": [i % 160 for i in range(tokens)], "status": "ok"}
+    one = {"text": text, "lengths": [5] * tokens, "bits": [i % 160 for i in range(tokens)]}
+    one |= {"ranks": [i * 37 % 4096 for i in range(tokens)], "status": "ok"}
     metrics = dict.fromkeys(text_page.METRICS, 1.0)
     documents = [
         {

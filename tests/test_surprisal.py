@@ -211,14 +211,23 @@ def test_words_sum_to_the_tokens_and_the_boundary_terms(texts):
         assert own_words["surprisal"].sum() == pytest.approx(expected, abs=5e-3)
 
 
-def test_entropy_is_that_of_the_distribution_at_each_position():
-    table = score(["Entropy at every position, please."], "tiny-scorer", entropy=True)
-    reference = double(TINY.model)
-    model = open_tiny()
-    with torch.inference_mode():
-        log_p = reference(torch.tensor([[model.bos, *table["token_id"]]])).logits.double().log_softmax(-1)[0]
-    expected = -(log_p.exp() * log_p).sum(-1).numpy()[:-1] / np.log(2)
-    np.testing.assert_allclose(table["entropy"], expected, atol=1e-3)
+@pytest.mark.parametrize("family", [None, "gpt2"])
+def test_entropy_and_rank_are_those_of_the_distribution_at_each_position(family, tmp_path):
+    folder = random_model(tmp_path, family) if family else TINY.model
+    model = open_scoring_model(Transformers(backend="transformers", model=str(folder)))
+    texts = [Text("0", "", "Entropy at every position, please."), Text("1", "", "é👍 NA\n" * 20)]
+    rows = score_rows(model, Scoring(entropy=True), texts).tokens.to_pandas()
+    for _, table in rows.groupby("doc_id"):
+        ids = torch.tensor([model.bos, *table["token_id"]])
+        with torch.inference_mode():
+            log_p = double(folder)(ids[None]).logits.double().log_softmax(-1)[0, :-1]
+        expected = -(log_p.exp() * log_p).sum(-1).numpy() / np.log(2)
+        np.testing.assert_allclose(table["entropy"], expected, atol=1e-3)
+        own = log_p.gather(1, ids[1:, None])
+        # Where another token is as probable to float32's last digits, either may come first.
+        fewest, most = (1 + (log_p > own + apart).sum(1).numpy() for apart in (1e-4, -1e-4))
+        assert ((fewest <= table["rank"]) & (table["rank"] <= most)).all()
+        assert len(set(table["rank"])) > 5
 
 
 def test_the_library_scores_strings_and_warns_of_those_it_cannot():

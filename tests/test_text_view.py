@@ -11,9 +11,12 @@ from lib.text_view import DARKEST, shaded
 def view(text, tokens, prompt="Title\n\nOpening."):
     texts = pd.DataFrame([{"doc_id": "a<b", "prompt": prompt, "text": text}])
     rows, end = [], text.index(tokens[0][0])
-    for token, bits in tokens:
+    for token, bits, rank in tokens:
         rows.append(
-            {"doc_id": "a<b", "token": token, "start": end, "end": end + len(token), "surprisal": bits}
+            {
+                **{"doc_id": "a<b", "token": token, "start": end, "end": end + len(token)},
+                **{"surprisal": bits, "rank": rank},
+            }
         )
         end += len(token)
     return shaded(texts, pd.DataFrame(rows), ["a<b"]).data
@@ -25,13 +28,13 @@ def plain(html):
 
 
 def test_the_text_is_whole_and_each_token_has_its_bits_and_rank():
-    html = view("First one two.", [(" one", 3.0), (" two", 40.0), (".", 0.5)])
+    html = view("First one two.", [(" one", 3.0, 4), (" two", 40.0, 801), (".", 0.5, None)])
     assert plain(html) == "Title\n\nOpening.First one two."
     titles = [unescape(title) for title in re.findall(r'<span title="([^"]*)"', html)]
     assert titles == [
-        "' one': 3.00 bits, rank 2 of 3",
-        "' two': 40.00 bits, rank 1 of 3",
-        "'.': 0.50 bits, rank 3 of 3",
+        "' one': 3.00 bits, rank 4",
+        "' two': 40.00 bits, rank 801",
+        "'.': 0.50 bits",
     ]
     depths = [float(found) for found in re.findall(r'title="[^"]*" style="[^"]*, ([\d.]+)\)"', html)]
     assert depths == [round(0.75 * 3 / DARKEST, 2), 0.75, 0.02]
@@ -39,7 +42,7 @@ def test_the_text_is_whole_and_each_token_has_its_bits_and_rank():
 
 def test_markup_in_a_text_or_prompt_does_nothing():
     nasty = '<script>alert(1)</script><img src=x onerror="alert(2)">]]>{{x}} & "q"'
-    html = view(nasty, [(nasty[:20], 1.0), (nasty[20:], 2.0)], prompt="<b>Title</b>")
+    html = view(nasty, [(nasty[:20], 1.0, 1), (nasty[20:], 2.0, 3)], prompt="<b>Title</b>")
     assert "<script" not in html
     assert "<img" not in html
     assert plain(html) == "<b>Title</b>" + nasty

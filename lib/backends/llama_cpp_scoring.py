@@ -7,7 +7,7 @@ import torch
 
 from lib.backends.llama_cpp_model import LlamaCppModel
 from lib.backends.scoring import Encoding, Request, Scores, tile
-from lib.backends.softmax import bits, boundary_columns
+from lib.backends.softmax import Boundary, columns
 from lib.backends.vocabulary import why_no_words, word_begins
 from lib.params import LlamaCpp
 
@@ -26,12 +26,12 @@ class LlamaCppScoringModel:
         spelled = {i: piece.decode(errors="replace") for i, piece in enumerate(self.pieces)}
         self.why_no_words = why_no_words([spelled[i] for i in spelled if i not in special])
         self.word_begins: np.ndarray | None = None
-        self._boundary: torch.Tensor | None = None
+        self._boundary: Boundary | None = None
         if self.why_no_words is None:
             self.word_begins = word_begins(spelled, special, size)
             ends_word = self.word_begins.copy()
             ends_word[[i for i in special if self.model.is_end(i)]] = True
-            self._boundary = boundary_columns(ends_word)
+            self._boundary = Boundary.of(ends_word)
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """See `ScoringModel.encode`. A text that its tokens do not spell has no tokens."""
@@ -74,10 +74,6 @@ class LlamaCppScoringModel:
             logits = torch.from_numpy(self.model.logits(batch, begin, first))
             if len(logits):
                 wanted = targets[begin + first : begin + len(batch)]
-                rows.append(bits(logits, wanted, entropy=entropy, boundary=self._boundary))
-        found = torch.cat(rows).numpy()
-        return Scores(
-            surprisal=found[:-1, 0],
-            entropy=found[:-1, 1] if entropy else None,
-            boundary=found[:, -2:] if self.word_begins is not None else None,
-        )
+                rows.append(columns(logits, wanted, entropy=entropy, boundary=self._boundary))
+        words = self._boundary is not None
+        return Scores.of(torch.cat(rows).numpy(), entropy=entropy, boundary=words)

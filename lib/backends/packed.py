@@ -5,6 +5,7 @@ repacks half-precision weights for oneDNN at every call. Packed once, the produc
 ran 1.3 to 1.9 times as fast in float32 on two cores of an EPYC (benchmarks/README.md).
 """
 
+import os
 import platform
 
 import torch
@@ -13,6 +14,11 @@ from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
 from lib.backends import memory
+
+# oneDNN and torch's layer over it each keep code for the last 1,024 shapes that they multiplied: 3 MB for
+# every length of text, for good. One model's products of one length are about five. Read at their first use.
+for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    os.environ.setdefault(_cache, "8")
 
 
 class PackedLinear(nn.Module):

@@ -32,15 +32,27 @@ class Request:
 
 @dataclass(frozen=True)
 class Scores:
-    """Bits, for the n scored tokens of a request.
+    """For the n scored tokens of a request: bits, but for the rank.
 
-    `surprisal` [n]; `entropy` [n] of the distribution that each token was drawn from, if asked for;
-    `boundary` [n + 1, 2] as `lib.words.word_surprisal` takes it, if the model gives word surprisal.
+    `surprisal` [n]; `rank` [n], 1 where no token of the vocabulary was more probable; `entropy` [n] of
+    the distribution that each token was drawn from, if asked for; `boundary` [n + 1, 2] as
+    `lib.words.word_surprisal` takes it, if the model gives word surprisal.
     """
 
     surprisal: np.ndarray
+    rank: np.ndarray
     entropy: np.ndarray | None
     boundary: np.ndarray | None
+
+    @classmethod
+    def of(cls, rows: np.ndarray, *, entropy: bool, boundary: bool) -> "Scores":
+        """From `lib.backends.softmax.columns` of the n tokens and of what follows them, [n + 1, 2 to 5]."""
+        return cls(
+            surprisal=rows[:-1, 0],
+            rank=rows[:-1, 1].astype(np.int32),
+            entropy=rows[:-1, 2] if entropy else None,
+            boundary=rows[:, -2:] if boundary else None,
+        )
 
 
 class ScoringModel(Protocol):

@@ -1,33 +1,51 @@
 """From logits to bits, the same for every backend that sees logits."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from lib.words import BEGINS, GOES_ON
-
 LEAST_PROBABILITY = torch.finfo(torch.float32).tiny  # of a boundary, 126 bits
 
 
-def boundary_columns(ends_word: np.ndarray) -> torch.Tensor:
-    """[vocabulary, 2]: which tokens tell that a word ended before them, and which that it goes on."""
-    columns = np.empty((len(ends_word), 2), dtype=np.float32)
-    columns[:, BEGINS], columns[:, GOES_ON] = ends_word, ~ends_word
-    return torch.from_numpy(columns)
+@dataclass(frozen=True)
+class Boundary:
+    """Which tokens say that a word ended before them, and which that it goes on; both [vocabulary] 0 or 1."""
+
+    begins: torch.Tensor
+    goes_on: torch.Tensor
+
+    @classmethod
+    def of(cls, ends_word: np.ndarray, device: torch.device | None = None) -> "Boundary":
+        """`ends_word` [vocabulary] bool: the tokens before which a word has ended."""
+        begins = torch.from_numpy(ends_word.astype(np.float32)).to(device)
+        return cls(begins, 1 - begins)
 
 
-def bits(
-    logits: torch.Tensor, targets: torch.Tensor, *, entropy: bool, boundary: torch.Tensor | None
+def columns(
+    logits: torch.Tensor, targets: torch.Tensor, *, entropy: bool, boundary: Boundary | None
 ) -> torch.Tensor:
-    """Surprisal of each target, entropy if asked for, both boundary terms if there are words.
+    """Surprisal and rank of each target, entropy if asked for, both boundary terms if there are words.
 
-    logits [n, vocabulary], overwritten; targets [n]; boundary [vocabulary, 2] or None → [n, 1 to 4] bits.
+    logits [n, vocabulary] float32, overwritten; targets [n] → [n, 2 to 5], bits but for the rank. Each
+    pass over the vocabulary counts here (benchmarks/README.md), so nothing is normalised that need not be.
     """
-    log_p = logits.log_softmax(dim=-1)
-    columns = [-log_p.gather(1, targets[:, None])]
+    target = targets[:, None]
+    top = logits.amax(dim=1, keepdim=True)
+    below_top = top - logits.gather(1, target)
+    weights = logits.sub_(top).exp_()  # e^(logit − top): probabilities but for their sum
+    if boundary is None:
+        total = weights.sum(dim=1, keepdim=True)
+    else:
+        parts = torch.stack([weights @ boundary.begins, weights @ boundary.goes_on], dim=1)
+        total = parts.sum(dim=1, keepdim=True)
+    log_total = total.log()
+    bits = [below_top + log_total]
     if entropy:
-        columns.append(-(log_p.exp() * log_p).sum(dim=-1, keepdim=True))
+        bits.append(torch.special.entr(weights / total).sum(dim=1, keepdim=True))
     if boundary is not None:
-        columns.append(-(log_p.exp_() @ boundary).clamp(min=LEAST_PROBABILITY).log())
-    return torch.cat(columns, dim=1) / math.log(2)
+        bits.append(log_total - parts.clamp_(min=LEAST_PROBABILITY).log_())
+    rank = 1 + weights.gt_(weights.gather(1, target)).sum(dim=1, keepdim=True)
+    first, *rest = (column / math.log(2) for column in bits)
+    return torch.cat([first, rank, *rest], dim=1)

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from lib.backends import memory, transformers_models
 from lib.backends.packed import pack
 from lib.backends.scoring import Encoding, Request, Scores, tile
-from lib.backends.softmax import bits, boundary_columns
+from lib.backends.softmax import Boundary, columns
 from lib.backends.vocabulary import why_no_words, word_begins
 from lib.errors import StudyError
 from lib.params import Transformers
@@ -46,7 +46,7 @@ class TransformersScoringModel:
         self._prepare(weights.model)
 
         self.word_begins: np.ndarray | None = None
-        self._boundary: torch.Tensor | None = None
+        self._boundary: Boundary | None = None
         spelled = _spelled(self.tokenizer)
         added = self.tokenizer.added_tokens_decoder
         self.why_no_words = why_no_words([token for i, token in spelled.items() if i not in added])
@@ -55,13 +55,15 @@ class TransformersScoringModel:
             ends_word = self.word_begins.copy()
             if self.tokenizer.eos_token_id is not None:
                 ends_word[self.tokenizer.eos_token_id] = True
-            self._boundary = boundary_columns(ends_word).to(self.model.device)
+            self._boundary = Boundary.of(ends_word, self.model.device)
 
     @torch.inference_mode()
     def _prepare(self, name: str) -> None:
         """Pack the model and find its head; check both against the model as it was."""
         ids = torch.arange(8, device=self.model.device)[None]
         expected = self.model(ids, use_cache=False).logits.float()
+        for weight in self.model.parameters():
+            memory.page_out(weight)  # packing reads them again, one at a time
         pack(self.model, self.model.dtype)
         self.head = self.model.get_output_embeddings()
         found = self._logits(self.model.base_model(ids, use_cache=False).last_hidden_state)
@@ -125,27 +127,20 @@ class TransformersScoringModel:
         counts = [len(r.ids) - r.scored + 1 for r in requests]
         states = torch.cat([hidden[row, r.scored - 1 : len(r.ids)] for row, r in enumerate(requests)])
         targets = np.concatenate([[*r.ids[r.scored :], self.bos] for r in requests])
-        found = self._bits(states, torch.from_numpy(targets).to(device), entropy)
+        found = self._columns(states, torch.from_numpy(targets).to(device), entropy)
+        words = self._boundary is not None
+        return [
+            Scores.of(rows, entropy=entropy, boundary=words)
+            for rows in np.split(found, np.cumsum(counts)[:-1])
+        ]
 
-        cuts = np.cumsum(counts)[:-1]
-        scores = []
-        for rows in np.split(found, cuts):
-            scores.append(
-                Scores(
-                    surprisal=rows[:-1, 0],
-                    entropy=rows[:-1, 1] if entropy else None,
-                    boundary=rows[:, -2:] if self.word_begins is not None else None,
-                )
-            )
-        return scores
+    def _columns(self, states: torch.Tensor, targets: torch.Tensor, entropy: bool) -> np.ndarray:
+        """`lib.backends.softmax.columns` of states [n, width] and targets [n], some positions at a time.
 
-    def _bits(self, states: torch.Tensor, targets: torch.Tensor, entropy: bool) -> np.ndarray:
-        """Surprisal of each target, entropy if asked for, both boundary terms if there are words.
-
-        states [n, width], targets [n] → [n, 1 to 4] bits. Softmax in float32 whatever the model's dtype.
+        Softmax in float32 whatever the model's dtype.
         """
         found = [
-            bits(self._logits(rows), chunk, entropy=entropy, boundary=self._boundary)
+            columns(self._logits(rows), chunk, entropy=entropy, boundary=self._boundary)
             for rows, chunk in zip(states.split(self.chunk), targets.split(self.chunk), strict=True)
         ]
         return torch.cat(found).cpu().numpy()

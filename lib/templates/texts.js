@@ -17,13 +17,6 @@ async function unpacked() {
   return JSON.parse(await new Response(stream).text());
 }
 
-function ranks(bits) {
-  const order = bits.map((_, i) => i).sort((a, b) => bits[b] - bits[a]);
-  const found = [];
-  order.forEach((i, rank) => { found[i] = rank + 1; });
-  return found;
-}
-
 function curve(bits) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const sums = [], counts = [];
@@ -46,7 +39,6 @@ function curve(bits) {
 
 function shaded(text) {
   const body = element("div", "tokens");
-  const rank = ranks(text.bits);
   let end = 0;
   text.lengths.forEach((length, i) => {
     const token = text.text.slice(end, end + length), bits = text.bits[i] / 10;
@@ -54,7 +46,7 @@ function shaded(text) {
     if (!token) return;
     const span = element("span", "", token);
     span.style.background = `rgba(${SHADE}, ${(0.75 * Math.min(Math.max(bits / DARKEST, 0), 1)).toFixed(2)})`;
-    span.title = `${JSON.stringify(token)}: ${bits.toFixed(1)} bits, rank ${rank[i]} of ${rank.length}`;
+    span.title = `${JSON.stringify(token)}: ${bits.toFixed(1)} bits${text.ranks[i] ? `, rank ${text.ranks[i]}` : ""}`;
     body.append(span);
   });
   body.append(text.text.slice(end));
