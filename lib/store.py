@@ -25,6 +25,7 @@ from lib.errors import StudyError
 
 Record = dict[str, Any]
 KEY = b"study"
+ROWS_PER_GROUP = 1 << 17
 MEASURED = "measured"  # the part of a record that a step finds out as it runs; it decides nothing
 
 
@@ -149,14 +150,27 @@ def write(path: Path, rows: pd.DataFrame | pa.Table, schema: pa.Schema, made: Re
 
 
 def write_stream(path: Path, tables: Iterable[pa.Table], schema: pa.Schema, made: Record) -> None:
-    """Write `tables` one after the other, a row group each, and rename when complete."""
+    """Write `tables` one after the other, and rename when complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     with_record = schema.with_metadata({KEY: json.dumps(made, sort_keys=True).encode()})
-    with pq.ParquetWriter(temporary, with_record, compression="zstd") as writer:
-        for table in tables:
-            writer.write_table(table.cast(with_record))
+    repeated = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    with pq.ParquetWriter(temporary, with_record, compression="zstd", use_dictionary=repeated) as writer:
+        for group in _row_groups(tables):
+            writer.write_table(group.cast(with_record))
     temporary.replace(path)
+
+
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Consecutive `tables` joined until there are `ROWS_PER_GROUP`: small groups are slow to read."""
+    group: list[pa.Table] = []
+    for table in tables:
+        group.append(table)
+        if sum(map(len, group)) >= ROWS_PER_GROUP:
+            yield pa.concat_tables(group)
+            group = []
+    if group:
+        yield pa.concat_tables(group)
 
 
 def _table(rows: pd.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:
