@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lib.batches import batches
+
 ROWS_AT_ONCE = 1 << 17
 
 Result = TypeVar("Result")
@@ -84,18 +86,18 @@ def previous(codes: np.ndarray) -> np.ndarray:
     return found
 
 
+def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Element by element; missing where the denominator is 0."""
+    out = np.full(np.shape(numerator), np.nan)
+    return np.divide(numerator, denominator, out=out, where=np.asarray(denominator) != 0)
+
+
 class Block(NamedTuple):
     """Some whole texts: their doc_ids [texts], where they lie in `rows`, and the rows of all."""
 
     doc_ids: list[str]
     series: Series
     rows: pa.Table
-
-
-def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Element by element; missing where the denominator is 0."""
-    out = np.full(np.shape(numerator), np.nan)
-    return np.divide(numerator, denominator, out=out, where=np.asarray(denominator) != 0)
 
 
 def of_blocks(compute: Callable[[Block], Result], path: Path, columns: Sequence[str]) -> Iterator[Result]:
@@ -123,7 +125,8 @@ def whole_texts(path: Path, columns: Sequence[str]) -> Iterator[Block]:
     encoded = [name for name in ("doc_id", "token") if name in ("doc_id", *columns)]
     with pq.ParquetFile(path, read_dictionary=encoded) as file:
         waiting: pa.Table | None = None
-        for groups in _batches([file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]):
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        for groups in batches(np.flatnonzero(sizes).tolist(), sizes.__getitem__, ROWS_AT_ONCE):
             rows = file.read_row_groups(groups, columns=["doc_id", *columns]).unify_dictionaries()
             if waiting is not None:
                 whole = len(waiting)
@@ -142,20 +145,6 @@ def _block(rows: pa.Table) -> Block:
     series = Series.of_runs(numbers)
     spelled = rows["doc_id"].chunk(0).dictionary
     return Block(spelled.take(pa.array(numbers[series.starts])).to_pylist(), series, rows)
-
-
-def _batches(sizes: Sequence[int]) -> Iterator[list[int]]:
-    """Consecutive row groups with about `ROWS_AT_ONCE` rows together."""
-    batch: list[int] = []
-    rows = 0
-    for number, size in enumerate(sizes):
-        batch.append(number)
-        rows += size
-        if rows >= ROWS_AT_ONCE:
-            yield batch
-            batch, rows = [], 0
-    if rows:
-        yield batch
 
 
 def codes(rows: pa.Table, column: str) -> np.ndarray:

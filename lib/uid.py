@@ -154,7 +154,7 @@ def metrics(
     def measured_words(block: Block) -> dict[str, np.ndarray]:
         return Measures(block, [starts[doc_id] for doc_id in block.doc_ids], settings).columns(of_words)
 
-    columns = ["surprisal", "end"]
+    columns = ["surprisal", *(["end"] if any(name.endswith("_sentence") for name in names) else [])]
     table = _joined(of_blocks(measured_tokens, tokens, ["token", *columns]))
     table = table.rename(columns={"count": "tokens"})
     if of_words:
