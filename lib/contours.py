@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib import paths, store
-from lib.sentences import sentence_spans
+from lib.sentences import sentences
 
 BINS = 20
 SHARE = 0.25  # of the texts: a position that fewer of them reach is left out
@@ -44,7 +44,7 @@ def by_sentence(tokens: pd.DataFrame, texts: Mapping[str, str]) -> pd.DataFrame:
     numbers = np.zeros(len(tokens), dtype=np.int64)
     ends = tokens["end"].to_numpy()
     for doc_id, rows in tokens.groupby("doc_id", sort=False).indices.items():
-        begins = [start for start, _ in sentence_spans(texts[str(doc_id)])]
+        (begins,) = sentences([texts[str(doc_id)]]).starts
         numbers[rows] = np.searchsorted(begins, ends[rows], side="left").clip(min=1)
     table = _over_texts(tokens, pd.Series(numbers, index=tokens.index))
     return table[table["texts"] >= SHARE * tokens["doc_id"].nunique()]

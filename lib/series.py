@@ -1,19 +1,26 @@
 """Many texts' values in one array, and what is computed of each text at once.
 
 Values of all texts stand one after the other; `Series` says where each text begins. Everything is
-one pass of numpy over the whole array, without a loop over texts.
+numpy over the whole array. Texts are read in blocks that the processor's cache holds, and blocks are
+computed side by side; no result depends on where one block ends and the next begins.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-ROWS_AT_ONCE = 1 << 19
+from lib.batches import batches
+
+ROWS_AT_ONCE = 1 << 17
+
+Result = TypeVar("Result")
 
 
 class Series:
@@ -32,22 +39,10 @@ class Series:
     def __len__(self) -> int:
         return len(self.starts)
 
-    @cached_property
-    def number(self) -> np.ndarray:
-        """Which series each value belongs to, [values]."""
-        return np.repeat(np.arange(len(self)), self.lengths)
-
-    @cached_property
-    def position(self) -> np.ndarray:
-        """Each value's place in its series, from 0, [values]."""
-        return np.arange(self.size) - np.repeat(self.starts, self.lengths)
-
-    @cached_property
-    def adjacent(self) -> np.ndarray:
-        """Whether the next value belongs to the same series, [values − 1]."""
-        same = np.ones(max(self.size - 1, 0), dtype=bool)
-        same[self.starts[1:] - 1] = False
-        return same
+    @property
+    def ends(self) -> np.ndarray:
+        """Where each series ends: the next one's start, [series]."""
+        return self.starts + self.lengths
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values, self.starts, dtype=np.float64) if len(self) else np.empty(0)
@@ -62,9 +57,9 @@ class Series:
         return np.maximum.reduceat(values, self.starts) if len(self) else np.empty(0)
 
     def median(self, values: np.ndarray) -> np.ndarray:
-        ordered = values.astype(np.float64)  # a copy; sorting short slices in place beats a lexsort
-        for part in np.split(ordered, self.starts[1:]):
-            part.sort()
+        ordered = values.copy()  # sorting short slices in place beats a lexsort
+        for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True):
+            ordered[start:end].sort()
         low, high = self.starts + (self.lengths - 1) // 2, self.starts + self.lengths // 2
         return (ordered[low] + ordered[high]) / 2
 
@@ -73,20 +68,22 @@ class Series:
         return np.repeat(means, self.lengths)
 
     def of_neighbours(self, pairs: np.ndarray) -> np.ndarray:
-        """The mean over each series' neighbours of `pairs` [values − 1]; missing for a single value."""
-        total = np.zeros(len(self))
-        if len(pairs):
-            padded = np.append(np.where(self.adjacent, pairs, 0.0), 0.0)
-            total = self.sum(padded)
-        return divide(total, self.lengths - 1)
+        """The mean of `pairs` [values − 1] over the neighbours in each series; missing for a single value."""
+        within = np.zeros(self.size)
+        within[:-1] = pairs
+        within[self.ends - 1] = 0.0
+        return divide(self.sum(within), self.lengths - 1)
 
-    def previous(self, codes: np.ndarray) -> np.ndarray:
-        """Where in its series each value's code stood last, [values]; −1 for its first occurrence."""
-        order = np.lexsort((codes, self.number))  # stable, so positions rise within equal codes
-        same = (np.diff(codes[order]) == 0) & (np.diff(self.number[order]) == 0)
-        found = np.full(self.size, -1)
-        found[order[1:][same]] = self.position[order[:-1][same]]
-        return found
+
+def previous(codes: np.ndarray) -> np.ndarray:
+    """Where each code, a whole number from 0 on, stood last in the array, [codes]; −1 if nowhere."""
+    # numpy sorts 16 bits by radix; stable, so that equal codes stay in their order.
+    small = codes.astype(np.min_scalar_type(codes.max(initial=0)))
+    order = np.argsort(small, kind="stable")
+    ordered = small[order]
+    found = np.full(len(codes), -1)
+    found[order[1:]] = np.where(ordered[1:] == ordered[:-1], order[:-1], -1)
+    return found
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -95,44 +92,62 @@ def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=out, where=np.asarray(denominator) != 0)
 
 
-def whole_texts(path: Path, columns: Sequence[str]) -> Iterator[tuple[list[str], Series, pa.Table]]:
-    """The rows of `path`, which are grouped by `doc_id`, as (doc_ids, series, rows), some texts at a time.
+class Block(NamedTuple):
+    """Some whole texts: their doc_ids [texts], where they lie in `rows`, and the rows of all."""
 
-    Row groups are read until there are about `ROWS_AT_ONCE` rows; a text that the last one cuts
-    waits for the next, so that memory stays bounded by the longest text.
+    doc_ids: list[str]
+    series: Series
+    rows: pa.Table
+
+
+def of_blocks(compute: Callable[[Block], Result], path: Path, columns: Sequence[str]) -> Iterator[Result]:
+    """`compute` of each block of `whole_texts`, in their order.
+
+    The next blocks are read while others are computed, in threads: numpy and pyarrow work in C.
     """
-    with pq.ParquetFile(
-        path, read_dictionary=[name for name in ("doc_id", "token") if name in ("doc_id", *columns)]
-    ) as file:
-        waiting: list[pa.Table] = []
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for block in whole_texts(path, columns):
+            waiting.append(pool.submit(compute, block))
+            if len(waiting) > cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def whole_texts(path: Path, columns: Sequence[str]) -> Iterator[Block]:
+    """The rows of `path`, which are grouped by `doc_id`, some texts at a time.
+
+    Row groups are read until there are about `ROWS_AT_ONCE` rows; a text that the last one cuts goes
+    with the next, so that memory stays bounded by the longest text.
+    """
+    encoded = [name for name in ("doc_id", "token") if name in ("doc_id", *columns)]
+    with pq.ParquetFile(path, read_dictionary=encoded) as file:
+        waiting: pa.Table | None = None
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        for groups in _batches(sizes):
-            rows = pa.concat_tables([*waiting, file.read_row_groups(groups, columns=["doc_id", *columns])])
-            rows = rows.unify_dictionaries()
-            series = Series.of_runs(codes(rows, "doc_id"))
-            if groups[-1] < len(sizes) - 1 and len(series):
-                last = int(series.starts[-1])
-                waiting = [rows.slice(last)]
-                rows, series = rows.slice(0, last), Series(series.starts[:-1], last)
-            if len(series):
-                yield pc.take(rows["doc_id"], series.starts).to_pylist(), series, rows
+        for groups in batches(np.flatnonzero(sizes).tolist(), sizes.__getitem__, ROWS_AT_ONCE):
+            rows = file.read_row_groups(groups, columns=["doc_id", *columns]).unify_dictionaries()
+            if waiting is not None:
+                whole = len(waiting)
+                if waiting["doc_id"][-1].as_py() == rows["doc_id"][0].as_py():
+                    whole = int(Series.of_runs(codes(waiting, "doc_id")).starts[-1])
+                    rows = pa.concat_tables([waiting.slice(whole), rows]).unify_dictionaries()
+                if whole:
+                    yield _block(waiting.slice(0, whole))
+            waiting = rows
+        if waiting is not None:
+            yield _block(waiting)
 
 
-def _batches(sizes: Sequence[int]) -> Iterator[list[int]]:
-    """Consecutive row groups with about `ROWS_AT_ONCE` rows together."""
-    batch: list[int] = []
-    rows = 0
-    for number, size in enumerate(sizes):
-        batch.append(number)
-        rows += size
-        if rows >= ROWS_AT_ONCE:
-            yield batch
-            batch, rows = [], 0
-    if batch:
-        yield batch
+def _block(rows: pa.Table) -> Block:
+    numbers = codes(rows, "doc_id")
+    series = Series.of_runs(numbers)
+    spelled = rows["doc_id"].chunk(0).dictionary
+    return Block(spelled.take(pa.array(numbers[series.starts])).to_pylist(), series, rows)
 
 
 def codes(rows: pa.Table, column: str) -> np.ndarray:
     """A number for each distinct value of the dictionary-encoded `column`, [rows]."""
     parts = [chunk.indices.to_numpy() for chunk in rows[column].chunks]
-    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)

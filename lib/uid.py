@@ -23,8 +23,9 @@ numbers 1.25, 64 and 50 are settings of a study. What a text is too short for is
 a single token has a mean but no variance; sentences of a single token do not enter the averages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ import pyarrow as pa
 from lib import paths, store
 from lib.params import UidSettings
 from lib.run import Run, command
-from lib.sentences import sentence_spans
-from lib.series import Series, codes, divide, whole_texts
+from lib.sentences import sentences
+from lib.series import Block, Series, codes, divide, of_blocks, previous
 
 OF_A_SERIES = {
     "mean_surprisal": "bits",
@@ -128,126 +129,203 @@ def read_metrics(run: Run) -> pd.DataFrame:
     return store.read(path, command("03_uid", run))
 
 
-def metrics(tokens: Path, words: Path, texts: Mapping[str, str], settings: UidSettings) -> pd.DataFrame:
-    """One row of `SCHEMA` per text of the file `tokens`, in its order.
+def metrics(
+    tokens: Path,
+    words: Path,
+    texts: Mapping[str, str],
+    settings: UidSettings,
+    names: Sequence[str] = tuple(METRICS),
+) -> pd.DataFrame:
+    """One row per text of the file `tokens`, in its order: `doc_id` and the metrics `names`.
 
-    `tokens` and `words` are files of step 02, read some texts at a time; `texts` maps a doc_id to
-    its text, in which sentences are found.
+    `tokens` and `words` are files of step 02, read some texts at a time, `words` only if a name asks
+    for it; `texts` maps a doc_id to its text, in which sentences are found.
     """
-    of_tokens, of_words = [], []
-    spans: dict[str, list[tuple[int, int]]] = {}
+    starts: dict[str, np.ndarray] = {}
+    of_words = [name.removeprefix("word_") for name in names if name == "words" or name.startswith("word_")]
 
-    def measured(doc_ids: list[str], series: Series, rows: pa.Table) -> dict[str, np.ndarray]:
-        sentences = sentences_of(series, rows["end"].to_numpy(), [spans[doc_id] for doc_id in doc_ids])
-        return of_series(series, rows["surprisal"].to_numpy(), sentences, settings)
+    def measured_tokens(block: Block) -> dict[str, np.ndarray]:
+        found = sentences([texts[doc_id] for doc_id in block.doc_ids])
+        starts.update(zip(block.doc_ids, found.starts, strict=True))
+        sentence_length = divide(found.words, np.array([len(each) for each in found.starts]))
+        measures = Measures(block, found.starts, settings)
+        return measures.columns(names) | {"sentence_length": sentence_length}
 
-    for doc_ids, series, rows in whole_texts(tokens, ["token", "end", "surprisal"]):
-        spans |= {doc_id: sentence_spans(texts[doc_id]) for doc_id in doc_ids}
-        block = measured(doc_ids, series, rows)
-        block |= of_vocabulary(series, codes(rows, "token"), settings.ttr_window)
-        of_tokens.append(pd.DataFrame({"tokens": series.lengths, **block}, index=doc_ids))
-    for doc_ids, series, rows in whole_texts(words, ["end", "surprisal"]):
-        block = measured(doc_ids, series, rows)
-        of_words.append(pd.DataFrame({"words": series.lengths, **block}, index=doc_ids))
+    def measured_words(block: Block) -> dict[str, np.ndarray]:
+        return Measures(block, [starts[doc_id] for doc_id in block.doc_ids], settings).columns(of_words)
 
-    table = _with_corpus_deviation(of_tokens, "tokens")
-    by_word = _with_corpus_deviation(of_words, "words")
-    table = table.join(by_word.rename(columns={name: f"word_{name}" for name in OF_A_SERIES}))
-    lengths = {doc_id: len(texts[doc_id].split()) / len(found) for doc_id, found in spans.items() if found}
-    table["sentence_length"] = pd.Series(lengths, dtype=float)
-    return table.reindex(columns=list(METRICS)).rename_axis("doc_id").reset_index()
+    columns = ["surprisal", *(["end"] if any(name.endswith("_sentence") for name in names) else [])]
+    table = _joined(of_blocks(measured_tokens, tokens, ["token", *columns]))
+    table = table.rename(columns={"count": "tokens"})
+    if of_words:
+        by_word = _joined(of_blocks(measured_words, words, columns)).add_prefix("word_")
+        table = table.join(by_word.rename(columns={"word_count": "words"}))
+    asked = [name for name in METRICS if name in names]
+    return table.reindex(columns=asked).rename_axis("doc_id").reset_index()
 
 
-def _with_corpus_deviation(blocks: list[pd.DataFrame], count: str) -> pd.DataFrame:
-    """The rows of `blocks`; Σ (s − μ)²/N is the variance and the squared distance of the mean from μ."""
-    table = pd.concat(blocks) if blocks else pd.DataFrame(columns=[count, *OF_A_SERIES], dtype=float)
-    mean = np.average(table["mean_surprisal"], weights=table[count]) if len(table) else np.nan
+def _joined(blocks: Iterable[dict[str, np.ndarray]]) -> pd.DataFrame:
+    """The columns of all `blocks`, by `doc_id`, with the corpus deviation.
+
+    Σ (s − μ)²/N is the variance and the squared distance of the text's mean from μ.
+    """
+    none = dict.fromkeys(("doc_id", "count", "mean_surprisal", "uid_variance"), np.empty(0))
+    found = list(blocks) or [none]
+    table = pd.DataFrame({name: np.concatenate([block[name] for block in found]) for name in found[0]})
+    mean = np.average(table["mean_surprisal"], weights=table["count"]) if len(table) else np.nan
     table["corpus_deviation"] = table["uid_variance"] + (table["mean_surprisal"] - mean) ** 2
-    return table
+    return table.set_index("doc_id")
 
 
-def of_series(
-    series: Series, s: np.ndarray, sentences: Series, settings: UidSettings
-) -> dict[str, np.ndarray]:
-    """The metrics of `OF_A_SERIES` but for the corpus deviation, [texts] each.
+class Measures:
+    """The metrics of some texts but for the corpus deviation: an attribute each, [texts].
 
-    s [values] in bits; `sentences` cuts the same values more finely than `series` does.
+    `starts` [texts] are where each text's sentences begin. Nothing is computed before it is asked for.
     """
-    s = s.astype(np.float64)
-    mean = series.mean(s)
-    deviation = s - series.spread(mean)
-    squares = series.sum(deviation**2)
-    # A single value varies about nothing.
-    variance = np.where(series.lengths > 1, squares / series.lengths, np.nan)
-    pairwise = series.of_neighbours(np.diff(s) ** 2)
-    several = sentences.lengths > 1
-    text_of_sentence = series.number[sentences.starts[several]] if len(sentences) else np.empty(0, int)
-    centred = (s - sentences.spread(sentences.mean(s))) ** 2
 
-    def averaged(of_sentences: np.ndarray) -> np.ndarray:
-        total = np.bincount(text_of_sentence, of_sentences[several], minlength=len(series))
-        return divide(total, np.bincount(text_of_sentence, minlength=len(series)))
+    def __init__(self, block: Block, starts: Sequence[np.ndarray], settings: UidSettings) -> None:
+        self.doc_ids, self.series, self.rows = block  # tokens or words of step 02
+        self.s = self.rows["surprisal"].to_numpy()  # [values], bits
+        self.starts, self.settings = starts, settings
 
-    return {
-        "mean_surprisal": mean,
-        "median_surprisal": series.median(s),
-        "min_surprisal": series.minimum(s),
-        "max_surprisal": series.maximum(s),
-        "uid_variance": variance,
-        "uid_pairwise": pairwise,
-        "local_difference": series.of_neighbours(np.abs(np.diff(s))),
+    def columns(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """`names` as far as they are here, and what the corpus deviation is made of."""
+        here = {"mean_surprisal", "uid_variance"}.union(name for name in names if hasattr(Measures, name))
+        found = {"doc_id": np.array(self.doc_ids, dtype=object), "count": self.series.lengths}
+        return found | {name: getattr(self, name) for name in here}
+
+    @cached_property
+    def deviation(self) -> np.ndarray:
+        """From the text's mean, [values]."""
+        return self.s - self.series.spread(self.mean_surprisal)
+
+    @cached_property
+    def squares(self) -> np.ndarray:
+        """The sum of squared deviations, [texts]."""
+        return self.series.sum(self.deviation**2)
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """From each value to the next, [values − 1]."""
+        return np.diff(self.s)
+
+    @cached_property
+    def sentences(self) -> Series:
+        return sentences_of(self.series, self.rows["end"].to_numpy(), self.starts)
+
+    def over_sentences(self, values: np.ndarray) -> np.ndarray:
+        """The mean of `values` [sentences] over a text's sentences of two values or more, [texts]."""
+        of_texts = Series(np.searchsorted(self.sentences.starts, self.series.starts), len(self.sentences))
+        several = self.sentences.lengths > 1
+        return divide(of_texts.sum(np.where(several, values, 0.0)), of_texts.sum(several))
+
+    @cached_property
+    def previous(self) -> np.ndarray:
+        """The row of each token's last occurrence, [values]; if in the same text, at least its start."""
+        return previous(codes(self.rows, "token"))
+
+    @cached_property
+    def mean_surprisal(self) -> np.ndarray:
+        return self.series.mean(self.s)
+
+    @property
+    def median_surprisal(self) -> np.ndarray:
+        return self.series.median(self.s)
+
+    @property
+    def min_surprisal(self) -> np.ndarray:
+        return self.series.minimum(self.s)
+
+    @property
+    def max_surprisal(self) -> np.ndarray:
+        return self.series.maximum(self.s)
+
+    @cached_property
+    def uid_variance(self) -> np.ndarray:
+        # A single value varies about nothing.
+        return np.where(self.series.lengths > 1, self.squares / self.series.lengths, np.nan)
+
+    @cached_property
+    def uid_pairwise(self) -> np.ndarray:
+        return self.series.of_neighbours(self.steps**2)
+
+    @property
+    def local_difference(self) -> np.ndarray:
+        return self.series.of_neighbours(np.abs(self.steps))
+
+    @property
+    def super_linear_cost(self) -> np.ndarray:
         # A corrected word may be a little below 0 bits.
-        "super_linear_cost": np.where(
-            series.lengths > 1, series.mean(np.maximum(s, 0) ** settings.power), np.nan
-        ),
-        "uid_variance_sentence": averaged(sentences.mean(centred)),
-        "uid_pairwise_sentence": averaged(sentences.of_neighbours(np.diff(s) ** 2)),
-        "coefficient_of_variation": divide(np.sqrt(variance), mean),
-        "pairwise_ratio": divide(pairwise, variance),
-        "autocorrelation": divide(
-            series.of_neighbours(deviation[1:] * deviation[:-1]) * (series.lengths - 1), squares
-        ),
-        "uid_variance_first_n": _leading_variance(series, s, settings.first_n),
-    }
+        cost = self.series.mean(np.maximum(self.s, 0) ** self.settings.power)
+        return np.where(self.series.lengths > 1, cost, np.nan)
+
+    @property
+    def uid_variance_sentence(self) -> np.ndarray:
+        deviation = self.s - self.sentences.spread(self.sentences.mean(self.s))
+        return self.over_sentences(self.sentences.mean(deviation**2))
+
+    @property
+    def uid_pairwise_sentence(self) -> np.ndarray:
+        return self.over_sentences(self.sentences.of_neighbours(self.steps**2))
+
+    @property
+    def coefficient_of_variation(self) -> np.ndarray:
+        return divide(np.sqrt(self.uid_variance), self.mean_surprisal)
+
+    @property
+    def pairwise_ratio(self) -> np.ndarray:
+        return divide(self.uid_pairwise, self.uid_variance)
+
+    @property
+    def autocorrelation(self) -> np.ndarray:
+        products = self.series.of_neighbours(self.deviation[1:] * self.deviation[:-1])
+        return divide(products * (self.series.lengths - 1), self.squares)
+
+    @property
+    def uid_variance_first_n(self) -> np.ndarray:
+        n = self.settings.first_n
+        long = self.series.lengths >= n
+        found = np.full(len(self.series), np.nan)
+        found[long] = self.s[self.series.starts[long, None] + np.arange(n)].var(axis=1)
+        return found
+
+    @property
+    def vocab_size(self) -> np.ndarray:
+        """Distinct tokens: those that have not occurred in the text before."""
+        return self.series.sum(self.previous < self.series.spread(self.series.starts)).astype(np.int64)
+
+    @property
+    def moving_ttr(self) -> np.ndarray:
+        """A token counts in the windows of W that it is in and its last occurrence is not.
+
+        Token i of the tokens a … e − 1 of a text is in those that begin at max(a, i − W + 1) …
+        min(i, e − W), and its last occurrence is not in those that begin after it.
+        """
+        window, i = self.settings.ttr_window, np.arange(self.series.size)
+        begin = np.maximum(self.previous + 1, self.series.spread(self.series.starts))
+        last = np.minimum(i, self.series.spread(self.series.ends - window))
+        counted = np.maximum(last - np.maximum(begin, i - window + 1) + 1, 0)
+        windows = self.series.lengths - window + 1
+        total = self.series.sum(counted) / window
+        return np.where(windows > 0, total / np.maximum(windows, 1), np.nan)
 
 
-def _leading_variance(series: Series, s: np.ndarray, count: int) -> np.ndarray:
-    leading = series.position < count
-    mean = series.sum(np.where(leading, s, 0.0)) / count
-    squares = np.where(leading, (s - series.spread(mean)) ** 2, 0.0)
-    return np.where(series.lengths < count, np.nan, series.sum(squares) / count)
-
-
-def of_vocabulary(series: Series, token_codes: np.ndarray, window: int) -> dict[str, np.ndarray]:
-    """Distinct tokens of each text, and the mean share of distinct tokens in its windows of `window`.
-
-    A token counts in a window if its last occurrence lies before it: at most min(i, N − W) −
-    max(previous + 1, i − W + 1) + 1 of the windows that begin at 0 … N − W.
-    """
-    previous, i = series.previous(token_codes), series.position
-    last = series.spread(series.lengths) - window
-    counted = np.minimum(i, last) - np.maximum(previous + 1, i - window + 1).clip(0) + 1
-    windows = series.lengths - window + 1
-    total = series.sum(np.maximum(counted, 0)) / window
-    return {
-        "vocab_size": series.sum(previous < 0).astype(np.int64),
-        "moving_ttr": np.where(windows > 0, total / np.maximum(windows, 1), np.nan),
-    }
-
-
-def sentences_of(series: Series, ends: np.ndarray, spans: list[list[tuple[int, int]]]) -> Series:
+def sentences_of(series: Series, ends: np.ndarray, starts: Sequence[np.ndarray]) -> Series:
     """The sentences that the values of each text lie in; a token is where its last character is.
 
-    `ends` [values] are character offsets within the text, `spans` the sentences of each text.
+    `ends` [values] are character offsets within the text, which only rise; `starts` are those of the
+    sentences of each text.
     """
-    longest = int(ends.max(initial=0)) + 1
-    starts = [
-        number * longest + (start if i else 0)
-        for number, of_text in enumerate(spans)
-        for i, (start, _) in enumerate(of_text or [(0, 0)])
-    ]
-    place = series.number * longest + np.maximum(ends - 1, 0)
-    return Series.of_runs(np.searchsorted(np.array(starts), place, side="right"))
+    later = [of_text[1:] for of_text in starts]  # what stands before the first belongs to it
+    text = np.repeat(np.arange(len(later)), [len(of_text) for of_text in later])
+    begins = np.concatenate(later) if later else np.empty(0, dtype=np.int64)
+    # Offsets as if the texts stood one after the other, each as long as the longest.
+    longest = 1 + max(int(ends.max(initial=0)), int(begins.max(initial=0)))
+    placed = ends + series.spread(np.arange(len(series)) * longest)
+    begun = np.zeros(series.size + 1, dtype=bool)
+    begun[series.starts] = True
+    begun[np.searchsorted(placed, begins + text * longest, side="right")] = True
+    return Series(np.flatnonzero(begun[:-1]), series.size)
 
 
 def totals_table(rows: pd.DataFrame) -> pd.DataFrame:

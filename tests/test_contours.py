@@ -6,7 +6,7 @@ import pytest
 
 from lib import contours
 from lib.figures import comparison, relations, source
-from lib.sentences import sentence_spans
+from tests.test_sentences import spans
 
 TEXTS = {
     "a": "One two three. Four five six. Seven eight nine ten.",
@@ -46,8 +46,8 @@ def test_contours_are_means_over_texts_of_means_within_texts(kind):
         elif kind == "absolute":
             place[at] = (row.position // 3 + 0.5) * 3
         else:
-            spans = sentence_spans(TEXTS[row.doc_id])
-            (place[at],) = [i + 1 for i, (a, b) in enumerate(spans) if a < row.end <= b]
+            sentences = spans(TEXTS[row.doc_id])
+            (place[at],) = [i + 1 for i, (a, b) in enumerate(sentences) if a < row.end <= b]
     table = {
         "relative": lambda: contours.by_relative_position(tokens, 4),
         "absolute": lambda: contours.by_position(tokens, 3),

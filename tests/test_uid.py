@@ -7,15 +7,16 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib import store, uid
+from lib import series, uid
 from lib.params import UidSettings
 from lib.scoring import SCHEMA, WORD_SCHEMA
-from lib.sentences import sentence_spans
 from tests.conftest import REPOSITORY
+from tests.test_sentences import spans
 
 PUBLISHED = REPOSITORY.parent / "shared" / "reference" / "published"
 SETTINGS = UidSettings(power=1.5, first_n=6, ttr_window=4)
@@ -46,10 +47,9 @@ def files_of(folder, drawn):
         whole = table.reindex(columns=schema.names).fillna({"token_id": 0, "context": 1})
         path = folder / f"{name}.parquet"
         half = len(whole) // 2  # two row groups, the border in the midst of a text
-        parts = [
-            pa.Table.from_pandas(part, schema, preserve_index=False) for part in (whole[:half], whole[half:])
-        ]
-        store.write_stream(path, parts, schema, {})
+        with pq.ParquetWriter(path, schema) as writer:
+            for part in (whole[:half], whole[half:]):
+                writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False))
         paths.append(path)
     return *paths, {str(i): "".join(token for token, _ in text) for i, text in enumerate(drawn)}
 
@@ -68,7 +68,7 @@ def mean_square_step(s):
 
 def by_sentence(text):
     """The surprisals of each sentence of two tokens or more; a token is where its last character is."""
-    starts = [0, *(start for start, _ in sentence_spans("".join(token for token, _ in text))[1:])]
+    starts = [0, *(start for start, _ in spans("".join(token for token, _ in text))[1:])]
     found, end = [[] for _ in starts], 0
     for token, surprisal in text:
         end += len(token)
@@ -120,6 +120,29 @@ def test_metrics_equal_their_formulas_text_by_text(tmp_path, drawn):
             if name in uid.OF_A_SERIES:
                 assert row[f"word_{name}"] == pytest.approx(value, rel=1e-9, abs=1e-9, nan_ok=True), name
         assert row["words"] == len(text)
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+@given(texts)
+def test_blocks_cores_and_what_is_asked_for_change_no_figure(tmp_path, drawn):
+    given = *files_of(tmp_path, drawn), SETTINGS
+    expected = uid.metrics(*given)
+    for rows_at_once, cores in ((1, 1), (1, 3), (20, 2)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(series, "ROWS_AT_ONCE", rows_at_once)
+            patch.setattr("os.cpu_count", lambda cores=cores: cores)
+            pd.testing.assert_frame_equal(uid.metrics(*given), expected, check_exact=True)
+    for names in (uid.CONTRACT, ["tokens", "corpus_deviation"], ["word_corpus_deviation"], ["words"]):
+        some = uid.metrics(*given, names)
+        pd.testing.assert_frame_equal(some, expected[["doc_id", *names]], check_exact=True)
+
+
+def test_what_stands_after_the_last_token_is_no_sentence_of_the_next_text(tmp_path):
+    tokens, words, spelled = files_of(tmp_path, [[(" a", 1.0)] * 4, [("b", 2.0 + i) for i in range(40)]])
+    longer = {**spelled, "0": spelled["0"] + ". Nobody scored this. Nor that. " + "And more. " * 3}
+    names = ["uid_variance_sentence", "word_uid_pairwise_sentence"]
+    rows, expected = (uid.metrics(tokens, words, given, SETTINGS, names) for given in (longer, spelled))
+    pd.testing.assert_frame_equal(rows, expected)
 
 
 def test_scale_free_metrics_equal_numpy(tmp_path):
