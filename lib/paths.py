@@ -89,3 +89,7 @@ def failed_notebook(step: str, name: str) -> Path:
 
 def index_page() -> Path:
     return root() / "rendered" / "index.html"
+
+
+def paper_page() -> Path:
+    return root() / "_site" / "paper" / "index.html"

@@ -45,10 +45,9 @@ def run_study(name: str) -> int:
     if status == 0:
         print(f"{study.title}: up to date after {time.monotonic() - started:.0f} s.")
         print(f"  reports  {os.path.relpath(paths.index_page())}")
-        if study.paper and shutil.which("quarto"):
-            print("  paper    _site/paper/index.html")
-        elif study.paper:
-            print(f"  {QUARTO_HINT}")
+        if study.paper:
+            there = paths.paper_page().exists() and shutil.which("quarto")
+            print(f"  paper    {os.path.relpath(paths.paper_page())}" if there else f"  {QUARTO_HINT}")
     else:
         print("The study is not complete; what failed is said above, the rest is kept.", file=sys.stderr)
     return status

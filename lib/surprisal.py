@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from lib import imported, paths, store
 from lib.backends import weights
 from lib.backends.scoring import TextScoringModel, open_scoring_model
+from lib.batches import batches
 from lib.params import LlamaCpp, Transformers, Weights, load_scorer
 from lib.progress import Bar
 from lib.run import Run, command
@@ -294,16 +295,7 @@ def _memory() -> int:
 
 def _parts(texts: Sequence[Text]) -> Iterator[list[Text]]:
     """Consecutive texts of about `CHARACTERS_PER_PART`: what one interruption can cost."""
-    part: list[Text] = []
-    size = 0
-    for text in texts:
-        part.append(text)
-        size += _size([text])
-        if size >= CHARACTERS_PER_PART:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
+    return batches(texts, lambda text: _size([text]), CHARACTERS_PER_PART)
 
 
 def _record(run: Run) -> store.Record:

@@ -14,8 +14,12 @@ def view(text, tokens, prompt="Title\n\nOpening."):
     for token, bits, rank in tokens:
         rows.append(
             {
-                **{"doc_id": "a<b", "token": token, "start": end, "end": end + len(token)},
-                **{"surprisal": bits, "rank": rank},
+                "doc_id": "a<b",
+                "token": token,
+                "start": end,
+                "end": end + len(token),
+                "surprisal": bits,
+                "rank": rank,
             }
         )
         end += len(token)
