@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,7 +71,9 @@ def _steps(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "compare", (comparison,)
     yield "index", ()
     if study.paper:
-        yield "paper", ()
+        yield "paper_notebook", ()
+        if shutil.which("quarto"):
+            yield "paper", ()
 
 
 def _planned(name: str) -> Iterator[tuple[tuple[str, tuple[str, ...]], str]]:

@@ -46,7 +46,7 @@ def run_study(name: str) -> int:
         print(f"{study.title}: up to date after {time.monotonic() - started:.0f} s.")
         print(f"  reports  {os.path.relpath(paths.index_page())}")
         if study.paper and shutil.which("quarto"):
-            print("  paper    _site/paper/index.html")
+            print("  paper    _site/paper/index.html, _site/paper/index.pdf")
         elif study.paper:
             print(f"  {QUARTO_HINT}")
     else:
