@@ -95,10 +95,7 @@ class Finding:
             case "no difference":
                 return f"Texts of {a} {verb}{words[2]} those of {b}, {within} ({what}: {self.numbers})."
             case _:
-                return (
-                    f"Whether texts of {a} and of {b} differ in {what} stays open: no difference was found, "
-                    f"and none was ruled out ({self.numbers})."
-                )
+                return f"Whether texts of {a} and of {b} differ in {what} stays open ({self.numbers})."
 
 
 def finding(
@@ -230,16 +227,22 @@ def answer(tests: pd.DataFrame, classes: Mapping[str, str], metric: str = "uid_v
     return sentences
 
 
-def verdict(tests: pd.DataFrame, classes: Mapping[str, str], metric: str = "uid_variance") -> str:
-    """What became of the claim under test: both halves of it, tuned models against base models."""
-    pairs = tuned_pairs(classes)["base"]
-    level, spread = (tested(tests, metric, pairs, aspect) for aspect in TESTS)
+def verdict(
+    tests: pd.DataFrame, classes: Mapping[str, str], other: str = "base", metric: str = "uid_variance"
+) -> str:
+    """What became of both halves of the claim under test: tuned models' texts against those of `other`.
+
+    `other` is "base" or "human".
+    """
+    others = {"base": "base models", "human": "people"}[other]
+    level, spread = (tested(tests, metric, tuned_pairs(classes)[other], aspect) for aspect in TESTS)
     if not level:
-        return "The study has no tuned model beside a base model, so that the claim is not tested."
-    return (
-        f"That tuned models' texts are more uniform than those of base models {_standing(level)}; "
-        f"that they differ less among themselves {_standing(spread)}."
-    )
+        return f"No tuned model was compared with {others}."
+    more_uniform, more_alike = _standing(level), _standing(spread)
+    claim = f"That tuned models' texts are more uniform than those of {others}"
+    if more_uniform == more_alike:
+        return f"{claim}, and that they differ less among themselves, {more_uniform}."
+    return f"{claim} {more_uniform}; that they differ less among themselves {more_alike}."
 
 
 def _standing(found: Sequence[Finding]) -> str:

@@ -73,9 +73,10 @@ class Paper:
         """The question answered: "level_base", "spread_base", "level_human", "spread_human"."""
         return findings.answer(self.tests, self.classes)
 
-    def answers(self) -> str:
-        """What came out, in short: the claim, and the four sentences that it rests on."""
-        return " ".join([findings.verdict(self.tests, self.classes), *self.answer.values()])
+    def in_short(self) -> str:
+        """What became of the claim, against base models and against people, and the largest difference."""
+        verdicts = [findings.verdict(self.tests, self.classes, other) for other in ("base", "human")]
+        return " ".join([*verdicts, self.largest()])
 
     def of_class(self, text_class: str) -> list[str]:
         """The groups of a class, such as "rlhf"."""
@@ -90,9 +91,13 @@ class Paper:
         return f"{', '.join(parts)} and {last}"
 
     def largest(self) -> str:
-        """The largest difference between tuned models' texts and others', in level or spread."""
+        """The largest difference in UID variance of models tuned on preferences, in level or spread."""
         found = [f for other in ("base", "human") for a in findings.TESTS for f in self._found(other, a)]
-        return findings.strongest(found).sentence(self.names) if found else ""
+        if not found:
+            return ""
+        first = findings.strongest(found)
+        decided = first.direction in ("more", "less")
+        return f"{'The largest difference' if decided else 'Nearest to a difference'}: {_lower(first.sentence(self.names))}"
 
     def said(self, metric: str, aspect: Aspect) -> str:
         """The findings on the models tuned on preferences: each in a sentence, or how many go which way."""
@@ -182,7 +187,7 @@ class Paper:
         measured = sum(int(found["uid_variance"]["n"]) for found in findings.numbers(self.summary).values())
         return (
             f"{short} of the {self.texts} texts stayed shorter than asked for after all retries and are "
-            f"kept; {failed} could not be made. {self.texts - measured} have no measures, being empty or too "
+            f"kept; {failed or 'none'} failed. {self.texts - measured} have no measures, being empty or too "
             f"short for them, and are in no test; {measured} are."
         )
 
@@ -191,7 +196,10 @@ class Paper:
         classes = {
             source: load_source(source).text_class for source in self.study.sources_of(self.comparison)
         }
-        sources = ", ".join(f"{source} ({text_class})" for source, text_class in classes.items())
+        sources = ", ".join(
+            source if source == text_class else f"{source} ({text_class})"
+            for source, text_class in classes.items()
+        )
         datasets = ", ".join(f"{name} ({load_dataset(name).kind})" for name in self.study.datasets)
         several = len(self.study.datasets) > 1
         context = {"prompt": "the prompt", "none": "nothing"}[load_scorer(self.scorer).scoring.context]
@@ -225,8 +233,10 @@ class Paper:
             number, code = drawn_by[label]
             files = next(file for sign, file in DRAWN_FROM.items() if sign in code)
             files = files.format(comparison=self.comparison, scorer=self.scorer)
-            rows.append(f"| @{label} | [{number}] | `{code}` | {files} |")
-        return "\n".join(["| figure | cell | code | drawn from |", "|---|---|---|---|", *rows])
+            rows.append(f"| @{label} | {number} | `{code.partition('(')[0]}` | {files} |")
+        return "\n".join(
+            ["| figure | cell | drawn by | drawn from |", "|:-----|:---|:----------|:-----------|", *rows]
+        )
 
 
 def paper(study: str | None = None, comparison: str | None = None) -> Paper:
@@ -254,6 +264,10 @@ def paper(study: str | None = None, comparison: str | None = None) -> Paper:
         if declared.scorer_of(name) != declared.scorer_of(comparison)
     }
     return Paper(study, declared, comparison, counts=counts, others=others, **tables)
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
 
 
 def _notebook() -> nbformat.NotebookNode:

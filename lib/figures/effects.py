@@ -14,6 +14,7 @@ from lib.figures.theme import described, label, noted
 ALPHA = 0.05
 KINDS = ["p < 0.05 after Holm", "not"]
 ONE_LINE = 32  # characters of a pair's name; a longer one takes two lines
+SHARE = "datum.value < 1 ? '1/' + round(1 / datum.value) : datum.label"
 MOST_SAID = 12  # effects in the alternative text
 
 
@@ -50,7 +51,7 @@ def forest(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> alt.TopLev
     panels = [
         alt.hconcat(
             *(_panel(rows, metric, effect, width=128, named=effect is EFFECTS[0]) for effect in EFFECTS),
-            spacing=14,
+            spacing=20,
         ).properties(title=alt.TitleParams(label(metric), anchor="start", fontSize=12, offset=4))
         for metric in metrics
     ]
@@ -66,7 +67,7 @@ def spread(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> alt.TopLev
         for metric in metrics
     ]
     return _finished(
-        alt.hconcat(*panels, spacing=14), rows, "Ratios of the variance over texts with 95 % intervals"
+        alt.hconcat(*panels, spacing=20), rows, "Ratios of the variance over texts with 95 % intervals"
     )
 
 
@@ -126,13 +127,12 @@ def _panel(
     if two_lines:
         axis |= {"labelExpr": "split(datum.label, '\\n')", "labelOffset": -6}
     ends: dict[str, Any] = {"domain": [lowest, highest], "nice": False}
-    marks: dict[str, Any] = {"tickCount": 5}
+    marks: dict[str, Any] = {"tickCount": 5, "format": "~g"}
     if effect.ratio:
         powers = np.arange(np.log2(lowest), np.log2(highest) + 1)
-        step = 2 if len(powers) > 5 and width < 150 else 1
         ends |= {"type": "log"}
-        marks = {"values": [2.0**power for power in powers if power % step == 0], "format": "~g"}
-    x_axis = alt.Axis(title=effect.title, labelOverlap=True, **marks)
+        marks = {"values": (2.0**powers).tolist(), "format": "~g", "labelExpr": SHARE}
+    x_axis = alt.Axis(title=effect.title, labelOverlap="greedy", labelSeparation=4, labelFlush=False, **marks)
     base = alt.Chart(table).encode(
         y=alt.Y("pair:N", title=None, sort=order, scale=alt.Scale(domain=order), axis=alt.Axis(**axis)),
         tooltip=shown,

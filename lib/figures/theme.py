@@ -15,6 +15,8 @@ DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [10, 4], [4, 1, 1, 1], [1, 3])
 LINES = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=2.5, symbolSize=400)
 
 WIDTH, HEIGHT = 320, 220
+# Stored charts are measured with Liberation Sans, which is as wide as Arial.
+FONT = "Arial, Liberation Sans, Helvetica, DejaVu Sans, sans-serif"
 NOTE_WIDTH = 62  # characters, so that a phone shows a line whole
 
 LABELS = {
@@ -55,7 +57,7 @@ def study_theme() -> alt.theme.ThemeConfig:
             # Fonts differ between readers; a label that is wider must not be cut.
             "padding": {"left": 24, "top": 10, "right": 24, "bottom": 10},
             "view": {"continuousWidth": WIDTH, "continuousHeight": HEIGHT, "stroke": None},
-            "font": "system-ui, sans-serif",
+            "font": FONT,
             "axis": {
                 "labelLimit": 0,
                 "labelFontSize": 11,
@@ -66,6 +68,7 @@ def study_theme() -> alt.theme.ThemeConfig:
             "legend": {
                 "orient": "top",  # a phone shows it with the left of a wide chart
                 "columns": 4,
+                "columnPadding": 24,
                 "labelFontSize": 11,
                 "titleFontSize": 12,
                 "labelLimit": 260,
