@@ -96,8 +96,8 @@ class Paper:
         if not found:
             return ""
         first = findings.strongest(found)
-        decided = first.direction in ("more", "less")
-        return f"{'The largest difference' if decided else 'Nearest to a difference'}: {_lower(first.sentence(self.names))}"
+        kind = "The largest difference" if first.direction in ("more", "less") else "Nearest to a difference"
+        return f"{kind}: {_lower(first.sentence(self.names))}"
 
     def said(self, metric: str, aspect: Aspect) -> str:
         """The findings on the models tuned on preferences: each in a sentence, or how many go which way."""

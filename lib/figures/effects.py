@@ -182,6 +182,12 @@ def _finished(chart: alt.TopLevelMixin, rows: pd.DataFrame, what: str) -> alt.To
         notes.append(f"{bare} without an interval (no overlap, or nothing that varies).")
     if undefined:
         notes.append(f"{undefined} undefined, not drawn.")
+    pairs = rows.groupby(["pair", "metric"])["test"].agg(set)
+    unpaired = (
+        sum("wilcoxon_signed_rank" not in tests for tests in pairs) if rows["test"].nunique() > 1 else 0
+    )
+    if unpaired:
+        notes.append(f"No paired test of {unpaired} of the {len(pairs)} (no prompts in common).")
     stands = rows[rows["kind"] == KINDS[0]]
     named = "; ".join(
         f"{r.pair}, {label(r.metric)}, {r.name}: {r.effect:.2f}" + _interval(r.ci_low, r.ci_high)

@@ -112,7 +112,7 @@ def correlations(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLeve
         _heat_map(
             table[table["texts"] == title],
             order,
-            labelled=(place % PANELS == 0, place >= len(titles) - PANELS),
+            labelled=(place % PANELS == 0, place >= (len(titles) - 1) // PANELS * PANELS),
         ).properties(title=alt.TitleParams(title, fontSize=11, fontWeight="normal", anchor="middle"))
         for place, title in enumerate(titles)
     ]

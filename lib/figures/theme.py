@@ -82,7 +82,9 @@ def noted(chart: alt.TopLevelMixin, *sentences: str) -> alt.TopLevelMixin:
     """`chart` with `sentences` above it: what a reader must know who sees the chart alone."""
     lines = textwrap.wrap(" ".join(sentences), NOTE_WIDTH)
     return chart.properties(
-        title=alt.TitleParams(lines, anchor="start", fontSize=11, fontWeight="normal", color="#555")
+        title=alt.TitleParams(
+            lines, anchor="start", fontSize=11, fontWeight="normal", color="#555", offset=10
+        )
     )
 
 
