@@ -384,9 +384,9 @@ def shape_table(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def contours(compared: Comparison) -> pd.DataFrame:
-    """Mean surprisal by relative position, per source (`lib.contours.of_sources`)."""
-    datasets = compared.texts["dataset"].unique()
-    return of_position.of_sources(compared.scorer, datasets, list(compared.classes))
+    """Mean surprisal by relative position, per class (`lib.contours.of_classes`)."""
+    datasets = [str(name) for name in compared.texts["dataset"].unique()]
+    return of_position.of_classes(compared.scorer, datasets, compared.classes)
 
 
 def _effect_table(tests: pd.DataFrame, test: str, effect: str) -> pd.DataFrame:

@@ -64,14 +64,14 @@ def _figures(study: Study) -> str:
     tests = store.read(paths.comparison(name, "tests"), "make study")
     sources, scorer = study.sources_of(name), study.scorer_of(name)
     classes = {source: load_source(source).text_class for source in sources}
-    along = contours.of_sources(scorer, study.datasets, sources)
+    along = contours.of_classes(scorer, study.datasets, classes)
     said = html.escape(f"{name}, surprisal by {scorer}")
     return (
         f"<h3>All effects ({said})</h3>"
         "<p>Level of uniformity by three effects, spread between texts by the ratio of variances; lines are "
         f"95 % intervals.</p>{report.chart_html(effects.forest(tests))}"
         "<h3>Where in the text</h3><p>Mean surprisal along the texts, with 95 % bands over texts.</p>"
-        f"{report.chart_html(comparison.contours(along, classes))}"
+        f"{report.chart_html(comparison.contours(along))}"
     )
 
 

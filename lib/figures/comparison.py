@@ -162,25 +162,28 @@ def cumulative(texts: pd.DataFrame, tests: pd.DataFrame, classes: Mapping[str, s
     return described(alt.hconcat(*charts), f"Cumulative distributions. Kolmogorov–Smirnov distances: {said}.")
 
 
-def contours(table: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
-    """Mean surprisal by relative position for each source, with 95 % bands over texts."""
-    base = alt.Chart(table[["source", "position", "mean", "low", "high"]]).encode(
+def contours(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Mean surprisal by relative position for each class, with 95 % bands over texts.
+
+    `table` is of `lib.contours.of_classes`.
+    """
+    classes = {name: name for name in dict.fromkeys(table["text_class"])}
+    columns = ["text_class", "position", "mean", "low", "high"]
+    base = alt.Chart(table[columns]).encode(
         x=alt.X("position:Q", title="relative position in the text", scale=alt.Scale(domain=[0, 1])),
-        color=class_colour(classes),
+        color=class_colour(classes, "text_class"),
     )
     band = base.mark_area(opacity=0.15, line=False).encode(
         y=alt.Y("low:Q", title="mean surprisal (bits)", scale=alt.Scale(zero=False)), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2).encode(
-        y="mean:Q",
-        strokeDash=source_dash(classes),
-        tooltip=["source", "position", "mean", "low", "high"],
+        y="mean:Q", strokeDash=source_dash(classes, "text_class"), tooltip=columns
     )
-    ends = table.groupby("source")["mean"].agg(["first", "last"])
+    ends = table.groupby("text_class")["mean"].agg(["first", "last"])
     said = "; ".join(
-        f"{source}: {ends.loc[source, 'first']:.2f} bits in the first twentieth, "
-        f"{ends.loc[source, 'last']:.2f} in the last"
-        for source in classes
+        f"{name}: {ends.loc[name, 'first']:.2f} bits in the first twentieth, "
+        f"{ends.loc[name, 'last']:.2f} in the last"
+        for name in classes
     )
     return described(
         (band + line).properties(width=520, height=260), f"Mean surprisal along the texts. {said}."

@@ -170,10 +170,13 @@ def residuals(table: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMi
     ends = pd.DataFrame({"normal": [-2.6, 2.6], "residual": [-2.6, 2.6]})
     line = alt.Chart(ends).mark_line(color="grey", strokeDash=[3, 3]).encode(x="normal:Q", y="residual:Q")
     skew, kurtosis = stats.skew(table["residual"]), stats.kurtosis(table["residual"])
-    return described(
-        (line + points).properties(width=320, height=260),
-        f"Quantiles of the mixed model's residuals against normal ones: {len(table)} texts, "
-        f"skewness {skew:.2f}, excess kurtosis {kurtosis:.2f}.",
+    shape = f"{len(table):,} texts, skewness {skew:.2f}, excess kurtosis {kurtosis:.2f}"
+    return noted(
+        described(
+            (line + points).properties(width=320, height=260),
+            f"Quantiles of the mixed model's residuals against normal ones: {shape}.",
+        ),
+        f"The middle 99 % of each source; of all: {shape}.",
     )
 
 
