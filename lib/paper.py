@@ -32,6 +32,7 @@ DRAWN_FROM = {
 class Paper:
     """The tables of one comparison of a study; `counts` has the texts of each source by status.
 
+    No sentence is ever empty: Quarto would show the code in its place.
     `others` are the tests of the study's comparisons by another scorer, by the comparison's name.
     """
 
@@ -76,7 +77,7 @@ class Paper:
     def in_short(self) -> str:
         """What became of the claim, against base models and against people, and the largest difference."""
         verdicts = [findings.verdict(self.tests, self.classes, other) for other in ("base", "human")]
-        return " ".join([*verdicts, self.largest()])
+        return " ".join([*verdicts, self.largest()]).strip()
 
     def of_class(self, text_class: str) -> list[str]:
         """The groups of a class, such as "rlhf"."""
@@ -101,9 +102,8 @@ class Paper:
 
     def said(self, metric: str, aspect: Aspect) -> str:
         """The findings on the models tuned on preferences: each in a sentence, or how many go which way."""
-        return " ".join(
-            sentence for other in ("base", "human") if (sentence := self._said(metric, aspect, other))
-        )
+        said = [self._said(metric, aspect, other) for other in ("base", "human")]
+        return " ".join(filter(None, said)) or "No tuned model was compared with others."
 
     def _said(self, metric: str, aspect: Aspect, other: str) -> str:
         found = self._found(other, aspect, metric)
@@ -166,9 +166,12 @@ class Paper:
         datasets = self.study.datasets
         where = f"in the dataset {min(datasets)}" if len(datasets) > 1 else ""
         tuned = [name for name in ("rlhf", "instruct") if name in there and name != reference]
-        return " ".join(
-            findings.matched_sentence(self.models, f"class[{name}]", metric, reference, where)
-            for name in tuned
+        return (
+            " ".join(
+                findings.matched_sentence(self.models, f"class[{name}]", metric, reference, where)
+                for name in tuned
+            )
+            or "No tuned model was set against others at equal length."
         )
 
     def _text_classes(self) -> set[str]:
@@ -210,7 +213,7 @@ class Paper:
 
     def limits(self) -> str:
         """What the study's file says of its own limits."""
-        return self.study.limits
+        return self.study.limits or "The study's file names no limits of its own."
 
     def provenance(self) -> str:
         """What the numbers and figures were made of, so that anyone can tell whether theirs are the same."""

@@ -83,7 +83,12 @@ def rendered(found: Paper) -> str:
             exec("\n".join(lines), {"p": found})
         return said.getvalue()
 
-    return INLINE.sub(lambda inline: str(eval(inline[1], {"p": found})), BLOCK.sub(block, PAPER))
+    def sentence(inline: re.Match) -> str:
+        said = str(eval(inline[1], {"p": found}))
+        assert said, inline[1]  # Quarto shows the code of an empty one
+        return said
+
+    return INLINE.sub(sentence, BLOCK.sub(block, PAPER))
 
 
 def test_numbers_and_figures_come_from_the_study(finished_study):
@@ -91,7 +96,7 @@ def test_numbers_and_figures_come_from_the_study(finished_study):
     found = paper()
     assert (found.name, found.comparison) == ("demo", "all")
     text = rendered(found)
-    assert "nan" not in text
+    assert not re.search(r"\bnan\b", text)
     assert "`data/compare/all/tests.parquet`" in text
     assert "| @fig-contours |" in text
     executed = nbformat.read(paths.paper_notebook(), as_version=4)
@@ -169,7 +174,7 @@ def test_the_paper_reads_right_whichever_way_the_results_fall(
     shutil.copy(study_root / "rendered" / "paper" / "04_compare.ipynb", paths.paper_notebook())
     found = paper()
     text = rendered(found)
-    assert "nan" not in text
+    assert not re.search(r"\bnan\b", text)
     opening, results = text.split("## Question")[0], text.split("## Results")[1].split("## Limits")[0]
     assert opening.count(verdict) == 2  # against base models, and against people
     assert {phrase for phrase in (MORE, LESS, ALIKE, APART) if phrase in results} == said
@@ -196,6 +201,14 @@ def test_a_paper_of_one_scorer_says_so(project, monkeypatch):
     made_up_study(project, 0, 1)
     compare({"study": "demo", "comparison": "all"})
     assert "those of one scorer, tiny-scorer" in paper("demo", "all").by_another_scorer()
+    study = yaml.safe_load(paths.study_file("demo").read_text())
+    study["comparisons"]["untuned"] = {"sources": ["human", "tiny-base"]}
+    paths.study_file("demo").write_text(yaml.safe_dump(study, sort_keys=False))
+    compare({"study": "demo", "comparison": "untuned"})
+    untuned = paper("demo", "untuned")
+    sentences = INLINE.sub(lambda inline: f"<{eval(inline[1], {'p': untuned})}>", PAPER)
+    assert "<>" not in sentences
+    assert "No tuned model was compared with base models" in sentences
     with pytest.raises(StudyError, match="`make study` makes it for a study with `paper: true`"):
         paper()
 

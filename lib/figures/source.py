@@ -200,9 +200,9 @@ def samples_together(tokens: pd.DataFrame, doc_ids: Sequence[str], text_class: s
             x=alt.X("position:Q", title="relative position in the text"),
             y=alt.Y("mean:Q", title="mean surprisal (bits)"),
             strokeDash=alt.StrokeDash(
-                "doc_id:N", title="text", scale=alt.Scale(range=list(DASHES)), legend=SAMPLES
+                "doc_id:O", title="text", scale=alt.Scale(range=list(DASHES)), legend=SAMPLES
             ),
-            opacity=alt.Opacity("doc_id:N", title="text", scale=alt.Scale(range=FADING), legend=SAMPLES),
+            opacity=alt.Opacity("doc_id:O", title="text", scale=alt.Scale(range=FADING), legend=SAMPLES),
             tooltip=["doc_id", "position", "mean"],
         )
         .properties(width=460, height=200)
