@@ -30,7 +30,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import CompareMeans, ttost_ind
 
-from lib import bootstrap, effects, mixed, paths, store
+from lib import bootstrap, effects, findings, mixed, paths, store
 from lib import contours as of_position
 from lib.bootstrap import Group
 from lib.errors import StudyError, nearest
@@ -381,6 +381,12 @@ def spread_table(tests: pd.DataFrame) -> pd.DataFrame:
 def shape_table(tests: pd.DataFrame) -> pd.DataFrame:
     """The Kolmogorov–Smirnov tests with their distance."""
     return _effect_table(tests, "kolmogorov_smirnov", "distance").drop(columns="95 % interval")
+
+
+def pairs_to_begin_with(compared: Comparison) -> list[tuple[str, str]]:
+    """The pairs of the first figure (`lib.findings.pairs_to_begin_with`)."""
+    families = {source: load_source(source).family for source in compared.classes}
+    return findings.pairs_to_begin_with(compared.tests, compared.classes, families)
 
 
 def contours(compared: Comparison) -> pd.DataFrame:

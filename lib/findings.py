@@ -190,6 +190,25 @@ def tuned_pairs(classes: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
     }
 
 
+def pairs_to_begin_with(
+    tests: pd.DataFrame, classes: Mapping[str, str], families: Mapping[str, str], most: int = 12
+) -> list[tuple[str, str]]:
+    """All pairs that were tested or, where they are more than `most`, those that the claim is about.
+
+    These are each tuned source with people, and with the base models of its own family.
+    """
+    pairs = list(dict.fromkeys(zip(tests["group_a"], tests["group_b"], strict=True)))
+    if len(pairs) <= most:
+        return pairs
+    claimed = {
+        frozenset(pair)
+        for other, found in tuned_pairs(classes).items()
+        for pair in found
+        if other == "human" or families[pair[0]] == families[pair[1]]
+    }
+    return [pair for pair in pairs if frozenset(pair) in claimed] or pairs
+
+
 def tally(found: Sequence[Finding]) -> dict[Direction, int]:
     """How many findings go which way."""
     return {direction: sum(f.direction == direction for f in found) for direction in DIRECTIONS}

@@ -9,7 +9,7 @@ from typing import Any
 
 import nbformat
 
-from lib import contours, paths, report, store
+from lib import contours, findings, paths, report, store
 from lib.errors import StudyError
 from lib.figures import comparison, effects
 from lib.params import Study, load_source, load_study
@@ -64,12 +64,14 @@ def _figures(study: Study) -> str:
     tests = store.read(paths.comparison(name, "tests"), "make study")
     sources, scorer = study.sources_of(name), study.scorer_of(name)
     classes = {source: load_source(source).text_class for source in sources}
+    families = {source: load_source(source).family for source in sources}
+    first = findings.pairs_to_begin_with(tests, classes, families)
     along = contours.of_classes(scorer, study.datasets, classes)
     said = html.escape(f"{name}, surprisal by {scorer}")
     return (
         f"<h3>All effects ({said})</h3>"
         "<p>Level of uniformity by three effects, spread between texts by the ratio of variances; lines are "
-        f"95 % intervals.</p>{report.chart_html(effects.forest(tests))}"
+        f"95 % intervals.</p>{report.chart_html(effects.forest(tests, first))}"
         "<h3>Where in the text</h3><p>Mean surprisal along the texts, with 95 % bands over texts.</p>"
         f"{report.chart_html(comparison.contours(along))}"
     )

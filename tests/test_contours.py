@@ -1,11 +1,13 @@
 """Contours against a literal implementation, and figures from little data."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from lib import contours, paths, store
+from lib import contours, findings, paths, store
 from lib.figures import comparison, effects, relations, source
 from lib.figures.theme import CLASS_COLOURS
 from lib.sentences import sentence_spans
@@ -186,7 +188,7 @@ def shown(chart) -> list[dict]:
 
 def test_the_forest_has_every_effect_with_its_interval():
     pairs = [("people", "one"), ("people", "two"), ("one", "two")]
-    forest = effects.forest(effect_rows(pairs))
+    forest = effects.forest(effect_rows(pairs), pairs)
     rows = [row for row in shown(forest) if "pair" in row]
     assert len(rows) == len(pairs) * len(EFFECTS) * len(source.HEADLINE)
     assert {(row["low"], row["at"], row["high"]) for row in rows} == {
@@ -195,6 +197,27 @@ def test_the_forest_has_every_effect_with_its_interval():
     assert sum(row["kind"] == "p < 0.05 after Holm" for row in rows) == len(pairs) * len(source.HEADLINE)
     assert "9 of 36 stand after Holm" in forest.to_dict()["description"]
     assert len([row for row in shown(effects.spread(effect_rows(pairs))) if "pair" in row]) == 9
+
+
+def test_of_many_pairs_those_of_the_claim_come_first():
+    classes = {"people": "human"}
+    families = {"people": "human"}
+    for family in ("one", "two"):
+        for text_class in ("base", "instruct", "rlhf"):
+            classes[f"{family}-{text_class}"] = text_class
+            families[f"{family}-{text_class}"] = family
+    pairs = list(combinations(classes, 2))
+    tests = effect_rows(pairs)
+    first = findings.pairs_to_begin_with(tests, classes, families)
+    assert len(first) == 4 + 4  # each tuned one with people, and with its own base
+    assert ("one-base", "one-rlhf") in first
+    assert ("one-base", "two-rlhf") not in first
+    assert findings.pairs_to_begin_with(tests, classes, families, most=21) == pairs
+    forest, others = effects.forest(tests, first), effects.others(tests, first)
+    assert forest.to_dict()["title"]["text"][0].startswith("8 of 21 pairs.")
+    drawn = [{row["pair"] for row in shown(chart) if "pair" in row} for chart in (forest, others)]
+    assert (len(drawn[0]), len(drawn[1]), len(drawn[0] | drawn[1])) == (8, 13, 21)
+    assert effects.others(tests, pairs) is None
 
 
 def test_what_the_forest_cannot_show_is_said():
@@ -206,7 +229,7 @@ def test_what_the_forest_cannot_show_is_said():
         brown_forsythe=(0.001, 0.0005, 0.002),
     )
     tests = tests[~((tests["test"] == "wilcoxon_signed_rank") & (tests["group_b"] == "one"))]
-    forest = effects.forest(tests)
+    forest = effects.forest(tests, list(dict.fromkeys(zip(tests["group_a"], tests["group_b"], strict=True))))
     rows = pd.DataFrame([row for row in shown(forest) if "pair" in row])
     outside = rows[rows["beyond"] != ""]
     assert (

@@ -41,13 +41,16 @@ EFFECTS = (
 )
 
 
-def forest(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> alt.TopLevelMixin:
-    """Every effect of every pair, with its interval: a row of panels per metric, a panel per effect.
+def forest(
+    tests: pd.DataFrame, pairs: Sequence[tuple[str, str]], metrics: Sequence[str] = HEADLINE
+) -> alt.TopLevelMixin:
+    """Every effect of `pairs`, with its interval: a row of panels per metric, a panel per effect.
 
     Level by Cliff's delta, by the matched-pairs rank-biserial and by Hedges' g; spread by the ratio
     of variances.
     """
-    rows = _drawn(tests, metrics, EFFECTS)
+    of_pairs = _of(tests, pairs)
+    rows = _drawn(of_pairs, metrics, EFFECTS)
     panels = [
         alt.hconcat(
             *(_panel(rows, metric, effect, width=128, named=effect is EFFECTS[0]) for effect in EFFECTS),
@@ -55,7 +58,20 @@ def forest(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> alt.TopLev
         ).properties(title=alt.TitleParams(label(metric), anchor="start", fontSize=12, offset=4))
         for metric in metrics
     ]
-    return _finished(alt.vconcat(*panels, spacing=14), rows, "Effects with 95 % intervals")
+    every = len(tests[["group_a", "group_b"]].drop_duplicates())
+    part = [] if len(pairs) == every else [f"{len(pairs)} of {every} pairs."]
+    return _finished(alt.vconcat(*panels, spacing=14), rows, "Effects with 95 % intervals", *part)
+
+
+def others(tests: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> alt.TopLevelMixin | None:
+    """The forest of the pairs that are not among `pairs`; None where there are none."""
+    every = dict.fromkeys(zip(tests["group_a"], tests["group_b"], strict=True))
+    left = [pair for pair in every if pair not in set(pairs)]
+    return forest(tests, left) if left else None
+
+
+def _of(tests: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    return tests[[pair in set(pairs) for pair in zip(tests["group_a"], tests["group_b"], strict=True)]]
 
 
 def spread(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> alt.TopLevelMixin:
@@ -166,14 +182,16 @@ def _panel(
     return alt.layer(*layers).properties(width=width, height=max(len(pairs), 1) * (30 if two_lines else 18))
 
 
-def _finished(chart: alt.TopLevelMixin, rows: pd.DataFrame, what: str) -> alt.TopLevelMixin:
-    """`chart` with what it does not show said below its title, and its alternative text."""
+def _finished(
+    chart: alt.TopLevelMixin, rows: pd.DataFrame, what: str, *first_notes: str
+) -> alt.TopLevelMixin:
+    """`chart` with what it does not show said above it, and its alternative text."""
     beyond, cut = int((rows["beyond"] != "").sum()), int(rows["cut"].sum())
     undefined, bare = (
         int(rows["effect"].isna().sum()),
         int((rows["ci_low"].isna() & rows["effect"].notna()).sum()),
     )
-    notes = ["Right of the dashed line, the first of a pair has more."]
+    notes = [*first_notes, "Right of the dashed line, the first of a pair has more."]
     if cut:
         plural = "values lie" if cut > 1 else "value lies"
         arrows = f", {beyond} of them effects, drawn as arrows" if beyond else ""
