@@ -62,7 +62,9 @@ ANALYSED = [
 ]
 TEXT_PAGES = [inside(paths.texts_page(dataset)) for dataset in study.datasets]
 COMPARED = [beside(inside(paths.rendered_comparison(name))) for name in study.comparisons]
-PAPER = ["_site/paper/index.html"] if study.paper and shutil.which("quarto") else []
+PAPER = [inside(paths.paper_notebook())] if study.paper else []
+if study.paper and shutil.which("quarto"):
+    PAPER += [inside(paths.paper_page(kind)) for kind in ("html", "pdf")]
 
 
 rule all:
@@ -184,8 +186,7 @@ rule compare:
         "notebooks/04_compare.ipynb",
         inside(paths.study_file(STUDY)),
         lambda wildcards: [
-            inside(paths.uid(scorer, dataset, source))
-            for scorer in study.scorers
+            inside(paths.uid(study.scorer_of(wildcards.comparison), dataset, source))
             for dataset in study.datasets
             for source in study.sources_of(wildcards.comparison)
         ],
@@ -231,13 +232,26 @@ rule index:
         "{PYTHON} -m lib.index {STUDY}"
 
 
-rule paper:
-    input:
-        "_quarto.yml",
-        "paper/index.qmd",
-        "paper/references.bib",
-        COMPARED,
-    output:
-        "_site/paper/index.html",
-    shell:
-        "quarto render paper/ --quiet"
+if study.paper:
+
+    # The paper takes its figures, and which study it is about, from one place, whatever the study.
+    rule paper_notebook:
+        input:
+            inside(paths.rendered_comparison(study.main_comparison)),
+        output:
+            inside(paths.paper_notebook()),
+        shell:
+            "cp {input:q} {output:q}"
+
+    rule paper:
+        input:
+            "_quarto.yml",
+            "paper/index.qmd",
+            "paper/references.bib",
+            inside(paths.paper_notebook()),
+            COMPARED,
+        output:
+            inside(paths.paper_page("html")),
+            inside(paths.paper_page("pdf")),
+        shell:
+            "quarto render paper/ --quiet"

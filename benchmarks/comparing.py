@@ -1,6 +1,6 @@
 """How long step 04 takes: 11,000 texts, 7 sources, 3 datasets, all tests, 10,000 bootstrap draws.
 
-python benchmarks/comparing.py [--metrics 10] [--texts 11000]
+python benchmarks/comparing.py [--metrics 34] [--texts 11000]
 """
 
 import argparse
@@ -14,6 +14,7 @@ import pandas as pd
 
 from lib import bootstrap, mixed
 from lib.compare import pairwise_tests
+from lib.uid import METRICS
 
 DATASETS = ("daily_dialog", "news", "stories")
 
@@ -39,7 +40,7 @@ def texts(total: int, sources: int, metrics: int, seed: int = 0) -> pd.DataFrame
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--metrics", type=int, default=10)
+    parser.add_argument("--metrics", type=int, default=len(METRICS), help="all of step 03 by default")
     parser.add_argument("--texts", type=int, default=11_000)
     given = parser.parse_args()
     rows = texts(given.texts, 7, given.metrics)

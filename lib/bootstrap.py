@@ -110,21 +110,26 @@ def differences(a: Group, b: Group, documents: int) -> tuple[np.ndarray, np.ndar
     return difference[both], both
 
 
+class _Ranking:
+    """Where the sorted values [a] stand among other sorted ones: how many are below, and up to each."""
+
+    def __init__(self, values: np.ndarray, others: np.ndarray) -> None:
+        self.below = np.searchsorted(others, values, side="left")
+        self.up_to = np.searchsorted(others, values, side="right")
+        self.tied = bool((self.below != self.up_to).any())
+
+
 class _Pair:
     """What stays the same over all resamples of one pair of groups."""
 
     def __init__(self, a: Group, b: Group, documents: int) -> None:
-        self.below = np.searchsorted(b.ordered, a.ordered, side="left")
-        self.up_to = np.searchsorted(b.ordered, a.ordered, side="right")
-        self.tied = bool((self.below != self.up_to).any())
-        difference, both = differences(a, b, documents)
-        both, difference = both[difference != 0], difference[difference != 0]
-        order = np.argsort(np.abs(difference), kind="stable")
-        size = np.abs(difference)[order]
-        self.sign, self.rows = np.sign(difference[order]).astype(np.float32), both[order]
-        self.first = np.searchsorted(size, size, side="left")
-        self.last = np.searchsorted(size, size, side="right")
+        self.ranking = _Ranking(a.ordered, b.ordered)
         self.offset = float(a.values.mean() - b.values.mean())
+        difference, both = differences(a, b, documents)
+        order = np.argsort(np.abs(difference), kind="stable")
+        difference, both = difference[order], both[order]
+        self.positive, self.negative = both[difference > 0], both[difference < 0]
+        self.signed = _Ranking(difference[difference > 0], -difference[difference < 0])
 
 
 def distributions(
@@ -156,27 +161,32 @@ class _Scratch:
     """Arrays of a thread that are used again: fresh memory would cost more than the arithmetic."""
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple, np.ndarray] = {}
+        self._arrays: dict[str, np.ndarray] = {}
 
     def array(self, name: str, *shape: int) -> np.ndarray:
-        return self._arrays.setdefault((name, *shape), np.empty(shape, dtype=np.float32))
+        """float32, of `shape`; what the last array of that name held is lost."""
+        size = math.prod(shape)
+        if name not in self._arrays or len(self._arrays[name]) < size:
+            self._arrays[name] = np.empty(size, dtype=np.float32)
+        return self._arrays[name][:size].reshape(shape)
 
     def take(self, name: str, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """`values[rows]`."""
         out = self.array(name, len(rows), values.shape[1])
         return np.take(values, rows, axis=0, out=out, mode="clip")
 
-    def cumulative(self, name: str, weights: np.ndarray) -> np.ndarray:
-        """The sums of the first 0, 1, … n rows of `weights` [n, columns], [n + 1, columns].
+    def cumulative(self, name: str, weights: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """The sums of the first 0, 1, … n of the rows `chosen` [n] of `weights`, [n + 1, columns].
 
         In rows of a square, so that numpy adds long contiguous stretches; its own cumsum along the
         first axis walks down one column after the other and takes ten times as long.
         """
-        rows = len(weights) + 1
+        rows = len(chosen) + 1
         side = math.isqrt(rows - 1) + 1
         sums = self.array(name, side, side, weights.shape[1])
         flat = sums.reshape(side * side, -1)
-        flat[0], flat[1:rows], flat[rows:] = 0, weights, 0
+        flat[0], flat[rows:] = 0, 0
+        np.take(weights, chosen, axis=0, out=flat[1:rows], mode="clip")
         for i in range(1, side):
             sums[:, i] += sums[:, i - 1]
         for i in range(1, side):
@@ -189,7 +199,7 @@ class _Drawn:
 
     def __init__(self, group: Group, weights: np.ndarray, scratch: _Scratch, name: str) -> None:
         self.weights = scratch.take(f"weights of {name}", weights, group.rows)  # [texts, columns]
-        self.counts = scratch.cumulative(f"counts of {name}", self.weights)
+        self.counts = scratch.cumulative(f"counts of {name}", weights, group.rows)
         self.n = self.counts[-1].astype(float)
         with np.errstate(divide="ignore", invalid="ignore"):
             self.mean = (group.centred @ self.weights) / self.n  # from the group's own mean
@@ -200,12 +210,7 @@ class _Drawn:
 def _effects(a: _Drawn, b: _Drawn, pair: _Pair, weights: np.ndarray, scratch: _Scratch) -> np.ndarray:
     """The effects of `EFFECTS` in each column of `weights`, [effects, columns]."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        below = scratch.take("below", b.counts, pair.below)
-        if pair.tied:
-            below += scratch.take("up to", b.counts, pair.up_to)
-        else:
-            below *= 2
-        delta = np.einsum("ij,ij->j", a.weights, below).astype(float) / (a.n * b.n) - 1
+        delta = 2 * _won(a.weights, b.counts, pair.ranking, scratch) / (a.n * b.n) - 1
         g = cohens_d_from_summary(
             (a.n, a.mean + pair.offset, np.sqrt(a.variance)), (b.n, b.mean, np.sqrt(b.variance))
         )
@@ -214,15 +219,30 @@ def _effects(a: _Drawn, b: _Drawn, pair: _Pair, weights: np.ndarray, scratch: _S
         return np.stack([delta, g, ratio, _rank_biserial(pair, weights, scratch)])
 
 
+def _won(weights: np.ndarray, counts: np.ndarray, ranking: _Ranking, scratch: _Scratch) -> np.ndarray:
+    """Mann and Whitney's U in each column: the pairs in which the first is above, ties by half.
+
+    `weights` [a, columns] are of the first, `counts` [b + 1, columns] the cumulative ones of the others.
+    """
+    below = scratch.take("below", counts, ranking.below)
+    if not ranking.tied:
+        return np.einsum("ij,ij->j", weights, below).astype(float)
+    below += scratch.take("up to", counts, ranking.up_to)
+    return np.einsum("ij,ij->j", weights, below).astype(float) / 2
+
+
 def _rank_biserial(pair: _Pair, weights: np.ndarray, scratch: _Scratch) -> np.ndarray:
-    drawn = scratch.take("differences", weights, pair.rows)  # by their size
-    counts = scratch.cumulative("counts of differences", drawn)
-    n = counts[-1].astype(float)
-    twice_the_rank = scratch.take("first", counts, pair.first)
-    twice_the_rank += scratch.take("last", counts, pair.last)
-    twice_the_rank += 1
-    twice_the_rank *= drawn
-    return (pair.sign @ twice_the_rank) / (n * (n + 1))
+    """The positive differences' share of all ranks, less the negative ones', in each column.
+
+    Of n₊ positive and n₋ negative differences, the former's ranks sum to U + n₊(n₊ + 1) / 2, where U
+    counts the pairs of a positive and a negative one in which the positive is the larger.
+    """
+    positive = scratch.take("positive", weights, pair.positive)  # by their size
+    counts = scratch.cumulative("counts of negative", weights, pair.negative)
+    more = (np.ones(len(positive), dtype=np.float32) @ positive).astype(float)
+    n = more + counts[-1]
+    ranks = _won(positive, counts, pair.signed, scratch) + more * (more + 1) / 2
+    return 4 * ranks / (n * (n + 1)) - 1
 
 
 def intervals(

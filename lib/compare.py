@@ -30,7 +30,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import CompareMeans, ttost_ind
 
-from lib import bootstrap, effects, mixed, paths, store
+from lib import bootstrap, effects, findings, mixed, paths, store
 from lib import contours as of_position
 from lib.bootstrap import Group
 from lib.errors import StudyError, nearest
@@ -96,6 +96,15 @@ class Comparison:
     models: pd.DataFrame
     computed_now: bool
 
+    @property
+    def about(self) -> str:
+        """What is compared, in a line of Markdown."""
+        pairs = len(self.tests[["group_a", "group_b"]].drop_duplicates())
+        return (
+            f"Comparison **{self.name}** · surprisal by **{self.scorer}** · {len(self.groups)} groups in "
+            f"{pairs} pairs · {len(self.tests)} tests, corrected together"
+        )
+
 
 def compare(given: Mapping[str, Any]) -> Comparison:
     """Compare the groups of a comparison of a study and write `paths.comparison` of its tables.
@@ -111,7 +120,7 @@ def compare(given: Mapping[str, Any]) -> Comparison:
     datasets = (given["dataset"],) if "dataset" in given else study.datasets
     for dataset in datasets:
         load_dataset(dataset)
-    scorer = given.get("scorer", study.scorers[0])
+    scorer = given.get("scorer", study.scorer_of(name))
     load_scorer(scorer)
     group_of = {source: group for group, sources in groups.items() for source in sources}
     classes = {source: load_source(source).text_class for source in group_of}
@@ -334,12 +343,13 @@ def _equivalence(test: str, a: np.ndarray, b: np.ndarray, margin: float) -> dict
 
 
 def summary_table(compared: Comparison) -> pd.DataFrame:
-    """Per source: texts, how many failed, and mean ± standard deviation of the headline metrics."""
+    """Per source: texts, how many failed, how many are measured, and mean ± standard deviation."""
     rows = compared.texts.groupby("source", sort=False)
     table = pd.DataFrame({"source": list(compared.classes), "class": list(compared.classes.values())})
     written = compared.counts.groupby("source")[["texts", "failed"]].sum()
     for column in ("texts", "failed"):
         table[column] = table["source"].map(written[column])
+    table["measured"] = table["source"].map(rows["uid_variance"].count())
     for metric in ("tokens", *HEADLINE):
         mean, std = rows[metric].mean(), rows[metric].std()
         table[metric] = [f"{mean[source]:.2f} ± {std[source]:.2f}" for source in table["source"]]
@@ -358,6 +368,11 @@ def level_table(tests: pd.DataFrame) -> pd.DataFrame:
     return _effect_table(tests, "mann_whitney_u", "Cliff's delta")
 
 
+def paired_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """The Wilcoxon tests of texts paired by their prompt, with the rank-biserial of the pairs."""
+    return _effect_table(tests, "wilcoxon_signed_rank", "rank-biserial")
+
+
 def spread_table(tests: pd.DataFrame) -> pd.DataFrame:
     """The Brown–Forsythe tests with the ratio of variances."""
     return _effect_table(tests, "brown_forsythe", "ratio of variances")
@@ -368,10 +383,16 @@ def shape_table(tests: pd.DataFrame) -> pd.DataFrame:
     return _effect_table(tests, "kolmogorov_smirnov", "distance").drop(columns="95 % interval")
 
 
+def pairs_to_begin_with(compared: Comparison) -> list[tuple[str, str]]:
+    """The pairs of the first figure (`lib.findings.pairs_to_begin_with`)."""
+    families = {source: load_source(source).family for source in compared.classes}
+    return findings.pairs_to_begin_with(compared.tests, compared.classes, families)
+
+
 def contours(compared: Comparison) -> pd.DataFrame:
-    """Mean surprisal by relative position, per source (`lib.contours.of_sources`)."""
-    datasets = compared.texts["dataset"].unique()
-    return of_position.of_sources(compared.scorer, datasets, list(compared.classes))
+    """Mean surprisal by relative position, per class (`lib.contours.of_classes`)."""
+    datasets = [str(name) for name in compared.texts["dataset"].unique()]
+    return of_position.of_classes(compared.scorer, datasets, compared.classes)
 
 
 def _effect_table(tests: pd.DataFrame, test: str, effect: str) -> pd.DataFrame:
@@ -382,11 +403,9 @@ def _effect_table(tests: pd.DataFrame, test: str, effect: str) -> pd.DataFrame:
             "first": rows["group_a"],
             "second": rows["group_b"],
             effect: rows["effect"],
-            "95 % interval": [
-                f"{low:.2f} to {high:.2f}" for low, high in zip(rows["ci_low"], rows["ci_high"], strict=True)
-            ],
-            "p": rows["p"].map("{:.2g}".format),
-            "p (Holm)": rows["p_adjusted"].map("{:.2g}".format),
+            "95 % interval": _intervals(rows),
+            "p": rows["p"].map(_probability),
+            "p (Holm)": rows["p_adjusted"].map(_probability),
         }
     )
 
@@ -401,13 +420,20 @@ def equivalence_table(tests: pd.DataFrame) -> pd.DataFrame:
             "second": rows["group_b"],
             "of": rows["test"].str.removeprefix("tost_"),
             "difference (sd)": rows["effect"],
-            "90 % interval": [
-                f"{low:.2f} to {high:.2f}" for low, high in rows[["ci_low", "ci_high"]].to_numpy()
-            ],
+            "90 % interval": _intervals(rows),
             "margin (sd)": rows["margin"],
-            "p (Holm)": rows["p_adjusted"].map("{:.2g}".format),
+            "p (Holm)": rows["p_adjusted"].map(_probability),
         }
     )
+
+
+def _intervals(rows: pd.DataFrame) -> list[str]:
+    ends = rows[["ci_low", "ci_high"]].to_numpy()
+    return [f"{low:.2f} to {high:.2f}" if np.isfinite(low) else "none" for low, high in ends]
+
+
+def _probability(p: float) -> str:
+    return "undefined" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def model_table(
@@ -417,4 +443,6 @@ def model_table(
     rows = models[
         (models["metric"] == metric) & (models["response"] == response) & (models["sample"] == sample)
     ]
-    return rows[["term", "estimate", "se", "z", "p", "ci_low", "ci_high", "converged"]]
+    return rows[["term", "estimate", "se", "z", "p", "ci_low", "ci_high", "converged"]].assign(
+        p=rows["p"].map(_probability), converged=rows["converged"].map({True: "yes", False: "no"})
+    )

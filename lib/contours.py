@@ -6,7 +6,7 @@ Long-form Discourse". Every table has the columns `position`, `mean`, `low`, `hi
 ±1.96 standard errors over texts.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -50,20 +50,24 @@ def by_sentence(tokens: pd.DataFrame, texts: Mapping[str, str]) -> pd.DataFrame:
     return table[table["texts"] >= SHARE * tokens["doc_id"].nunique()]
 
 
-def of_sources(scorer: str, datasets: Iterable[str], sources: Sequence[str]) -> pd.DataFrame:
-    """`by_relative_position` of each source over all `datasets`, with the column `source`.
+def of_classes(scorer: str, datasets: Sequence[str], classes: Mapping[str, str]) -> pd.DataFrame:
+    """`by_relative_position` of each class over all `datasets`, with the column `text_class`.
 
-    Raises StudyError for a file of step 02 that is missing or broken.
+    `classes` has the class of each source; a class has the texts of all its sources. Raises
+    StudyError for a file of step 02 that is missing or broken.
     """
     tables = []
-    for source in sources:
+    for text_class in dict.fromkeys(classes.values()):
+        sources = [source for source, found in classes.items() if found == text_class]
         tokens = [
             store.read(paths.surprisals(scorer, dataset, source), "make study", COLUMNS).assign(
-                doc_id=lambda t, dataset=dataset: dataset + "/" + t["doc_id"]
+                doc_id=lambda t, where=f"{dataset}/{source}/": where + t["doc_id"]
             )
+            for source in sources
             for dataset in datasets
         ]
-        tables.append(by_relative_position(pd.concat(tokens, ignore_index=True)).assign(source=source))
+        table = by_relative_position(pd.concat(tokens, ignore_index=True))
+        tables.append(table.assign(text_class=text_class))
     return pd.concat(tables, ignore_index=True)
 
 

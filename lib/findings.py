@@ -95,10 +95,7 @@ class Finding:
             case "no difference":
                 return f"Texts of {a} {verb}{words[2]} those of {b}, {within} ({what}: {self.numbers})."
             case _:
-                return (
-                    f"Whether texts of {a} and of {b} differ in {what} stays open: no difference was found, "
-                    f"and none was ruled out ({self.numbers})."
-                )
+                return f"Whether texts of {a} and of {b} differ in {what} stays open ({self.numbers})."
 
 
 def finding(
@@ -114,7 +111,8 @@ def finding(
         if aspect == "level":
             effect, low, high = -effect, -high, -low
         else:
-            effect, low, high = 1 / effect, 1 / high, 1 / low
+            with np.errstate(divide="ignore"):
+                effect, low, high = (float(value) for value in 1 / np.array([effect, high, low]))
     within = bool(equivalence["p_adjusted"] < ALPHA)
     direction: Direction = "no difference" if within else "undecided"
     if difference["p_adjusted"] < ALPHA:
@@ -192,6 +190,25 @@ def tuned_pairs(classes: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
     }
 
 
+def pairs_to_begin_with(
+    tests: pd.DataFrame, classes: Mapping[str, str], families: Mapping[str, str], most: int = 12
+) -> list[tuple[str, str]]:
+    """All pairs that were tested or, where they are more than `most`, those that the claim is about.
+
+    These are each tuned source with people, and with the base models of its own family.
+    """
+    pairs = list(dict.fromkeys(zip(tests["group_a"], tests["group_b"], strict=True)))
+    if len(pairs) <= most:
+        return pairs
+    claimed = {
+        frozenset(pair)
+        for other, found in tuned_pairs(classes).items()
+        for pair in found
+        if other == "human" or families[pair[0]] == families[pair[1]]
+    }
+    return [pair for pair in pairs if frozenset(pair) in claimed] or pairs
+
+
 def tally(found: Sequence[Finding]) -> dict[Direction, int]:
     """How many findings go which way."""
     return {direction: sum(f.direction == direction for f in found) for direction in DIRECTIONS}
@@ -224,14 +241,49 @@ def answer(tests: pd.DataFrame, classes: Mapping[str, str], metric: str = "uid_v
     sentences = {}
     for other, pairs in tuned_pairs(classes).items():
         for aspect in TESTS:
-            found = _tested(tests, metric, pairs, aspect)
+            found = tested(tests, metric, pairs, aspect)
             sentences[f"{aspect}_{other}"] = _claim(found, others[other], aspect, NAMES.get(metric, metric))
     return sentences
 
 
-def _tested(
+def verdict(
+    tests: pd.DataFrame, classes: Mapping[str, str], other: str = "base", metric: str = "uid_variance"
+) -> str:
+    """What became of both halves of the claim under test: tuned models' texts against those of `other`.
+
+    `other` is "base" or "human".
+    """
+    others = {"base": "base models", "human": "people"}[other]
+    level, spread = (tested(tests, metric, tuned_pairs(classes)[other], aspect) for aspect in TESTS)
+    if not level:
+        return f"No tuned model was compared with {others}."
+    more_uniform, more_alike = _standing(level), _standing(spread)
+    claim = f"That tuned models' texts are more uniform than those of {others}"
+    if more_uniform == more_alike:
+        return f"{claim}, and that they differ less among themselves, {more_uniform}."
+    return f"{claim} {more_uniform}; that they differ less among themselves {more_alike}."
+
+
+def _standing(found: Sequence[Finding]) -> str:
+    """What `found` say of the claim that the first of each pair has less."""
+    ways = {f.direction for f in found}
+    if ways == {"no difference"}:
+        return "is ruled out by this study, within its margin"
+    if not ways & {"more", "less"}:
+        return "is neither found by this study nor ruled out"
+    if ways == {"less"}:
+        return "is what this study finds"
+    if ways == {"more"}:
+        return "is the reverse of what this study finds"
+    if "less" not in ways:
+        return "is not found by this study, and for some models the reverse is"
+    return "is what this study finds for some models" + (", and the reverse for others" * ("more" in ways))
+
+
+def tested(
     tests: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]], aspect: Aspect
 ) -> list[Finding]:
+    """The findings of those `pairs` that were tested, in either order."""
     there = {frozenset(pair) for pair in zip(tests["group_a"], tests["group_b"], strict=True)}
     return [finding(tests, metric, a, b, aspect) for a, b in pairs if frozenset((a, b)) in there]
 
@@ -298,8 +350,15 @@ def paired_sentence(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> s
     return f"Paired by prompt, {same} of {len(both)} differences in level come out the same, {turned}."
 
 
-def matched_sentence(models: pd.DataFrame, term: str, metric: str = "uid_variance") -> str:
-    """What the mixed models say of `term` (such as "class[rlhf]") on all texts and at matched length."""
+def matched_sentence(
+    models: pd.DataFrame, term: str, metric: str = "uid_variance", reference: str = "human", where: str = ""
+) -> str:
+    """What the mixed models say of `term` (such as "class[rlhf]") on all texts and at matched length.
+
+    `reference` is the class that the term is set against; `where` says for which part of the texts
+    the term is ("in the dataset news"), where it is for a part.
+    """
+    name = NAMES.get(metric, metric)
     parts = []
     for sample, words in (("all", "on all texts"), ("length-matched", "on texts matched for length")):
         rows = models[
@@ -313,15 +372,16 @@ def matched_sentence(models: pd.DataFrame, term: str, metric: str = "uid_varianc
             continue
         row = rows.iloc[0]
         doubt = "" if row["converged"] else "; the fit did not converge"
+        way = "higher" if row["ci_low"] > 0 else "lower" if row["ci_high"] < 0 else "not clearly different"
         parts.append(
-            f"{number(row['estimate'])} {words} (95 % interval {number(row['ci_low'])} to "
+            f"{way} {words} (by {number(row['estimate'])}, 95 % interval {number(row['ci_low'])} to "
             f"{number(row['ci_high'])}, {row['n']} texts{doubt})"
         )
-    name = NAMES.get(metric, metric)
     text_class = term.removeprefix("class[").removesuffix("]")
+    others = "people" if reference == "human" else f"class {reference}"
     return (
-        f"With length held constant, the texts of class {text_class} and those of people differ in {name} "
-        f"by {parts[0]} and {parts[1]}."
+        f"With length held constant, {name} of texts of class {text_class}, set against those of {others}"
+        f"{where and ' '}{where}, is {parts[0]} and {parts[1]}."
     )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import nbformat
 
-from lib import contours, paths, report, store
+from lib import contours, findings, paths, report, store
 from lib.errors import StudyError
-from lib.figures import comparison
+from lib.figures import comparison, effects
 from lib.params import Study, load_source, load_study
 
 
@@ -49,6 +49,7 @@ def _comparisons(study: Study) -> list[dict[str, Any]]:
         {
             "name": name,
             "sources": study.sources_of(name),
+            "scorer": study.scorer_of(name),
             "link": _link(paths.rendered_comparison(name).with_suffix(".html")),
         }
         for name in study.comparisons
@@ -56,23 +57,24 @@ def _comparisons(study: Study) -> list[dict[str, Any]]:
 
 
 def _figures(study: Study) -> str:
-    """The effects and the contours of the study's first comparison: what to look at first."""
-    for name in study.comparisons:
-        tests = store.read(paths.comparison(name, "tests"), "make study")
-        level, spread = comparison.forest(tests), comparison.spread(tests)
-        sources = study.sources_of(name)
-        classes = {source: load_source(source).text_class for source in sources}
-        along = contours.of_sources(study.scorers[0], study.datasets, sources)
-        return (
-            f"<h3>Level of uniformity ({html.escape(name)})</h3>"
-            "<p>Cliff's delta with 95 % intervals: right of the line, the first has the higher values.</p>"
-            f"{report.chart_html(level)}"
-            "<h3>Spread between texts</h3><p>Ratio of variances: right of the line, the texts of the first "
-            f"differ more among themselves.</p>{report.chart_html(spread)}"
-            "<h3>Where in the text</h3><p>Mean surprisal along the texts, with 95 % bands over texts.</p>"
-            f"{report.chart_html(comparison.contours(along, classes))}"
-        )
-    return ""
+    """The effects and the contours of the study's main comparison: what to look at first."""
+    name = study.main_comparison
+    if name is None:
+        return ""
+    tests = store.read(paths.comparison(name, "tests"), "make study")
+    sources, scorer = study.sources_of(name), study.scorer_of(name)
+    classes = {source: load_source(source).text_class for source in sources}
+    families = {source: load_source(source).family for source in sources}
+    first = findings.pairs_to_begin_with(tests, classes, families)
+    along = contours.of_classes(scorer, study.datasets, classes)
+    said = html.escape(f"{name}, surprisal by {scorer}")
+    return (
+        f"<h3>All effects ({said})</h3>"
+        "<p>Level of uniformity by three effects, spread between texts by the ratio of variances; lines are "
+        f"95 % intervals.</p>{report.chart_html(effects.forest(tests, first))}"
+        "<h3>Where in the text</h3><p>Mean surprisal along the texts, with 95 % bands over texts.</p>"
+        f"{report.chart_html(comparison.contours(along))}"
+    )
 
 
 def _groups(study: Study) -> list[dict[str, Any]]:

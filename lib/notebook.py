@@ -75,14 +75,24 @@ def chart_mimebundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     }
 
 
+def say(text: str) -> Markdown:
+    return Markdown(text)
+
+
 def table(rows: pd.DataFrame, caption: str = "", digits: int = 3) -> Markdown:
-    """`rows` as a Markdown table, which HTML, PDF and Quarto all show."""
-    text = (
-        rows.astype(object).to_markdown(index=False, floatfmt=f".{digits}f", missingval="–")
-        if len(rows)
-        else "*none*"
-    )
+    """`rows` as a Markdown table, which HTML, PDF and Quarto all show; text stays as it is."""
+    if rows.empty:
+        return Markdown(f"{caption}:\n\n*none*" if caption else "*none*")
+    shown = rows.apply(lambda column: column.map(lambda value: _cell(value, digits)))
+    right = ["right" if pd.api.types.is_numeric_dtype(rows[column]) else "left" for column in rows]
+    text = shown.to_markdown(index=False, disable_numparse=True, colalign=right)
     return Markdown(f"{caption}:\n\n{text}" if caption else text)
+
+
+def _cell(value: Any, digits: int) -> str:
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value:.{digits}f}"
+    return "–" if pd.isna(value) else str(value)
 
 
 def tables(*tables_with_captions: tuple[pd.DataFrame, str]) -> Markdown:

@@ -79,6 +79,11 @@ def rendered_comparison(comparison: str) -> Path:
     return root() / "rendered" / "compare" / comparison / "04_compare.ipynb"
 
 
+def paper_notebook() -> Path:
+    """The main comparison of the study that the paper is about, where paper/ looks for its figures."""
+    return root() / "rendered" / "paper" / "04_compare.ipynb"
+
+
 def texts_page(dataset: str) -> Path:
     return root() / "rendered" / dataset / "texts.html"
 
@@ -91,5 +96,6 @@ def index_page() -> Path:
     return root() / "rendered" / "index.html"
 
 
-def paper_page() -> Path:
-    return root() / "_site" / "paper" / "index.html"
+def paper_page(kind: str) -> Path:
+    """`kind` is "html" or "pdf"."""
+    return root() / "_site" / "paper" / f"index.{kind}"

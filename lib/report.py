@@ -18,7 +18,7 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 
-from lib import paths
+from lib import cells, paths
 from lib.figures.theme import lean
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -31,7 +31,8 @@ class ChartFigures(Preprocessor):
         for output in cell.get("outputs", []):
             spec = next((v for k, v in output.get("data", {}).items() if k.startswith(VEGALITE_PREFIX)), None)
             if spec is not None:
-                output["data"] = {"text/html": chart_figure(spec, output["data"].get("image/svg+xml", ""))}
+                svg, caption = output["data"].get("image/svg+xml", ""), cells.options(cell).get("fig-cap", "")
+                output["data"] = {"text/html": chart_figure(spec, svg, caption)}
                 resources["report"]["has_charts"] = True
         return cell, resources
 
@@ -45,13 +46,14 @@ def chart_html(chart: alt.TopLevelMixin) -> str:
     return chart_figure(spec, vlc.vegalite_to_svg(json.dumps(spec)))
 
 
-def chart_figure(spec: dict[str, Any], svg: str) -> str:
+def chart_figure(spec: dict[str, Any], svg: str, caption: str = "") -> str:
     """One chart as HTML. The spec stands in a script element, where only "</" could end it."""
     description = html.escape(spec.get("description", "chart"), quote=True)
     data = json.dumps(spec).replace("<", "\\u003c")
+    said = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return (
         f'<figure class="chart" role="group" aria-label="{description}"><div class="view">{svg}</div>'
-        f'<script type="application/json">{data}</script></figure>'
+        f'<script type="application/json">{data}</script>{said}</figure>'
     )
 
 

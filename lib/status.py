@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ REASONS = {
     "Set of input files has changed since last execution": "stale",
 }
 STEPS = {"generate": "01_generate", "surprisal": "02_surprisal", "uid": "03_uid", "compare": "04_compare"}
+WILDCARDS = ("dataset", "source", "further", "comparison")  # in this order in the name of a step
 MOST_FILES = 3
 
 
@@ -64,13 +66,15 @@ def _steps(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
             for place, scorer in enumerate(study.scorers):
                 further = (scorer,) if place else ()
                 for step in ("surprisal", "uid"):
-                    yield (f"{step}_further" if further else step), (dataset, *further, source)
+                    yield (f"{step}_further" if further else step), (dataset, source, *further)
         yield "text_page", (dataset,)
     for comparison in study.comparisons:
         yield "compare", (comparison,)
     yield "index", ()
     if study.paper:
-        yield "paper", ()
+        yield "paper_notebook", ()
+        if shutil.which("quarto"):
+            yield "paper", ()
 
 
 def _planned(name: str) -> Iterator[tuple[tuple[str, tuple[str, ...]], str]]:
@@ -85,8 +89,8 @@ def _planned(name: str) -> Iterator[tuple[tuple[str, tuple[str, ...]], str]]:
         rule = block.split()[1].rstrip(":")
         reason = re.search(r"^ +reason: (.*)$", block, re.M)
         wildcards = re.search(r"^ +wildcards: (.*)$", block, re.M)
-        values = [pair.split("=", 1)[1] for pair in wildcards[1].split(", ")] if wildcards else []
-        yield (rule, tuple(values)), reason[1] if reason else ""
+        values = dict(pair.split("=", 1) for pair in wildcards[1].split(", ")) if wildcards else {}
+        yield (rule, tuple(values[name] for name in WILDCARDS if name in values)), reason[1] if reason else ""
 
 
 def _state(reason: str) -> tuple[str, str]:

@@ -46,8 +46,10 @@ def run_study(name: str) -> int:
         print(f"{study.title}: up to date after {time.monotonic() - started:.0f} s.")
         print(f"  reports  {os.path.relpath(paths.index_page())}")
         if study.paper:
-            there = paths.paper_page().exists() and shutil.which("quarto")
-            print(f"  paper    {os.path.relpath(paths.paper_page())}" if there else f"  {QUARTO_HINT}")
+            pages = [paths.paper_page(kind) for kind in ("html", "pdf")]
+            there = shutil.which("quarto") and all(page.exists() for page in pages)
+            named = ", ".join(os.path.relpath(page) for page in pages)
+            print(f"  paper    {named}" if there else f"  {QUARTO_HINT}")
     else:
         print("The study is not complete; what failed is said above, the rest is kept.", file=sys.stderr)
     return status

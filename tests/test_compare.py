@@ -8,12 +8,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import statsmodels.formula.api as smf
 import yaml
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_ind
 
-from lib import bootstrap, compare, paths, store
+from lib import bootstrap, compare, mixed, notebook, paths, store
 from lib.errors import StudyError
 from lib.params import Comparison, Study, load_study
 
@@ -226,12 +227,63 @@ def test_pooled_groups_compare_all_their_texts(measured, project):
     assert set(compared.tests["metric"]) == {"tokens"}
 
 
+def test_a_comparison_is_about_its_scorer(measured, project):
+    rows = measured()
+    study = yaml.safe_load(paths.study_file("demo").read_text())
+    study["comparisons"]["other"] = {"scorer": "tiny-base", "metrics": ["uid_variance"]}
+    paths.study_file("demo").write_text(yaml.safe_dump(study, sort_keys=False))
+    with pytest.raises(StudyError, match=r"uid/tiny-base.*03_uid.*-p scorer tiny-base"):
+        compare.compare({"comparison": "other"})
+    for source in rows:
+        table = pq.read_table(paths.uid("tiny-scorer", "pydocs", source)).to_pandas()
+        made = store.record("03_uid", parameters={}, inputs={}, packages=(), units={})
+        schema = pq.read_schema(paths.uid("tiny-scorer", "pydocs", source))
+        changed = table.assign(uid_variance=table["uid_variance"] + (source == "human"))
+        store.write(paths.uid("tiny-base", "pydocs", source), changed, schema, made)
+    by_first, by_other = (compare.compare({"comparison": name}) for name in ("all", "other"))
+    assert (by_first.scorer, by_other.scorer) == ("tiny-scorer", "tiny-base")
+    assert "surprisal by **tiny-base**" in by_other.about
+    levels = [
+        row(found.tests, "uid_variance", "human", "tiny-base", "mann_whitney_u")["effect"]
+        for found in (by_first, by_other)
+    ]
+    assert levels[1] > levels[0]
+
+
+def test_a_mixed_model_is_statsmodels_own_and_no_worse_than_from_its_usual_start():
+    rng = np.random.default_rng(1)
+    tables = []
+    for place, text_class in enumerate(("human", "base", "rlhf")):
+        table = made_up(60, shift=place, seed=place)
+        tables.append(table.assign(text_class=text_class, source=text_class, group=text_class, dataset="d"))
+    texts = pd.concat(tables, ignore_index=True)
+    found = mixed.fit_models(texts, ["uid_variance"])
+    rows = found.query("response == 'level' and sample == 'all'").set_index("term")
+    texts["log_tokens"] = np.log2(texts["tokens"])
+    usual = smf.mixedlm(
+        "uid_variance ~ C(text_class, levels=['human', 'base', 'rlhf']) + log_tokens", texts, groups="doc_id"
+    ).fit(reml=True)
+    assert rows["converged"].all()
+    assert rows["estimate"].tolist() == pytest.approx(usual.fe_params.tolist(), rel=1e-4)
+    assert rows["se"].tolist() == pytest.approx(usual.bse_fe.tolist(), rel=1e-4)
+    assert rows["document_variance"].iloc[0] == pytest.approx(usual.cov_re.iloc[0, 0], rel=1e-3)
+
+    # Without a variance between documents the maximum is at the edge, which is said.
+    texts["uid_variance"] = rng.normal(size=len(texts))
+    texts["uid_variance"] -= texts.groupby("doc_id")["uid_variance"].transform("mean")
+    edge = mixed.fit_models(texts, ["uid_variance"]).query("response == 'level' and sample == 'all'")
+    assert edge["document_variance"].iloc[0] == pytest.approx(0, abs=1e-4)
+    assert "boundary" in edge["note"].iloc[0]
+
+
 def test_tables_for_the_notebook(measured):
     measured()
     compared = compare.compare({})
     assert compare.summary_table(compared)["texts"].tolist() == [40, 40, 40, 35]
-    for table in (compare.level_table, compare.spread_table):
+    assert compare.summary_table(compared)["measured"].tolist() == [40, 40, 40, 35]
+    for table in (compare.level_table, compare.paired_table, compare.spread_table):
         assert len(table(compared.tests)) == 18
+    assert "< 0.001" in notebook.table(compare.level_table(compared.tests)).data
     assert len(compare.equivalence_table(compared.tests)) == 36
     assert compare.original_table(compared.summary).columns.tolist() == [
         "source", "n", "metric", "mean", "median", "std", "min", "max",

@@ -139,12 +139,37 @@ def test_agreement_and_tally(large, turned, none):
     )
 
 
-def test_matched_lengths_in_words():
-    models = mixed.fit_models(study(-1.5, 0.4), ["uid_variance"])
-    sentence = findings.matched_sentence(models, "class[rlhf]")
-    estimates = models.query("term == 'class[rlhf]' and response == 'level'")["estimate"]
-    assert all(findings.number(value) in sentence for value in estimates)
+def test_matched_lengths_in_words(large, turned):
+    for shift, way in ((-1.5, "lower"), (1.5, "higher"), (0, "not clearly different")):
+        models = mixed.fit_models(study(shift, 0.4), ["uid_variance"])
+        sentence = findings.matched_sentence(models, "class[rlhf]")
+        estimates = models.query("term == 'class[rlhf]' and response == 'level'")["estimate"]
+        assert all(f"(by {findings.number(value)}, 95 %" in sentence for value in estimates)
+        assert sentence.startswith(
+            "With length held constant, UID variance of texts of class rlhf, set against those of people, "
+            f"is {way} on all texts"
+        )
     assert "not estimated on all texts" in findings.matched_sentence(models, "class[instruct]")
+    assert "of class base in the dataset news, is" in findings.matched_sentence(
+        models, "class[rlhf]", reference="base", where="in the dataset news"
+    )
+
+
+def test_the_verdict_on_the_claim(none, large, turned):
+    claim = "That tuned models' texts are more uniform than those of base models"
+    assert findings.verdict(large, CLASSES) == (
+        f"{claim}, and that they differ less among themselves, is what this study finds."
+    )
+    assert "is the reverse of what this study finds" in findings.verdict(turned, CLASSES, "human")
+    assert findings.verdict(none, CLASSES).endswith("is ruled out by this study, within its margin.")
+    assert findings.verdict(none, {"people": "human"}) == "No tuned model was compared with base models."
+    level = findings.findings(large, ["uid_variance"], ["level"], [("chat", "base")])
+    other = findings.findings(turned, ["uid_variance"], ["level"], [("chat", "base")])
+    open_ = findings.findings(none, ["uid_variance"], ["level"], [("chat", "base")])
+    said = findings._standing
+    assert said(level + other) == "is what this study finds for some models, and the reverse for others"
+    assert said(level + open_) == "is what this study finds for some models"
+    assert said(other + open_) == "is not found by this study, and for some models the reverse is"
 
 
 def test_unknown_names_and_numbers(none):

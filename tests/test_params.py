@@ -96,3 +96,23 @@ def test_a_comparison_of_an_undeclared_source_names_the_nearest(project):
     file.write_text(file.read_text().replace("    sources: [human,", "    sources: [humans,"))
     with pytest.raises(StudyError, match=re.escape("did you mean 'human'?")):
         params.load_study("demo")
+
+
+def test_a_comparison_by_an_undeclared_scorer_names_the_nearest(project):
+    file = project / "params" / "studies" / "demo.yaml"
+    content = file.read_text()
+    file.write_text(content.replace("    scorer: tiny-base", "    scorer: tiny-bass"))
+    with pytest.raises(
+        StudyError, match=r"scorer 'tiny-bass', not in `scorers`; did you mean 'tiny-base'\?$"
+    ):
+        params.load_study("demo")
+    file.write_text(content.split("comparisons:")[0] + "paper: true\n")
+    with pytest.raises(StudyError, match="needs a comparison to be about"):
+        params.load_study("demo")
+
+
+def test_the_scorer_of_a_comparison_is_the_first_unless_it_names_one():
+    study = params.load_study("demo")
+    assert study.main_comparison == "all"
+    assert study.scorer_of("all") == study.scorers[0]
+    assert study.scorer_of("other-scorer") == study.scorers[1]

@@ -28,6 +28,17 @@ def test_status_of_a_new_study_is_missing_everywhere(small_study):
         status.status("smal")
 
 
+def test_a_comparison_waits_for_the_scorer_that_it_names(small_study):
+    file = paths.study_file("small")
+    study = yaml.safe_load(file.read_text()) | {"scorers": ["tiny-scorer", "tiny-base"]}
+    study["comparisons"]["other"] = study["comparisons"]["all"] | {"scorer": "tiny-base"}
+    file.write_text(yaml.safe_dump(study, sort_keys=False))
+    table = status.status("small")
+    assert "notes tiny-rlhf tiny-base" in set(table.loc[table["step"] == "uid_further", "of"])
+    assert set(table["state"]) == {"missing"}
+    assert ("paper_notebook", "") in set(zip(table["step"], table["of"], strict=True))
+
+
 def test_a_bar_keeps_the_line_of_its_notebook_up_to_date(tmp_path, monkeypatch):
     monkeypatch.setenv(progress.FOLDER, str(tmp_path))
     with progress.running("02_surprisal tiny-base"):

@@ -6,9 +6,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.figures.relations import sample
+from lib.figures.relations import sample, sampled
 from lib.figures.source import HEADLINE, density
-from lib.figures.theme import class_colour, described, label, source_dash
+from lib.figures.theme import class_colour, described, label, noted, source_dash
 
 GOLDEN = 0.618034  # its multiples spread points evenly, and the same way every time
 
@@ -73,68 +73,14 @@ def boxes(texts: pd.DataFrame, classes: Mapping[str, str], most: int = 40) -> al
             )
         )
         charts.append((whiskers + middle + points + median).properties(width=210, height=34 * len(classes)))
-    return described(
-        alt.hconcat(*charts),
-        "Box plots: boxes from the lower to the upper quartile with the median in white, lines to the "
-        "lowest and highest text. " + _means(texts, classes, HEADLINE),
+    return noted(
+        described(
+            alt.hconcat(*charts),
+            "Box plots: boxes from the lower to the upper quartile with the median in white, lines to the "
+            "lowest and highest text. " + _means(texts, classes, HEADLINE),
+        ),
+        sampled(texts, classes, most),
     )
-
-
-def forest(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> alt.TopLevelMixin:
-    """Cliff's delta with its interval for each pair of sources and metric: the level of uniformity."""
-    return _intervals(
-        tests[(tests["effect_name"] == "cliffs_delta") & tests["metric"].isin(list(metrics))],
-        metrics,
-        title="Cliff's delta",
-        scale=alt.Scale(domain=[-1, 1]),
-        none=0.0,
-        what="Cliff's delta with 95 % intervals",
-    )
-
-
-def spread(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> alt.TopLevelMixin:
-    """The ratio of variances over texts with its interval: the spread of uniformity."""
-    return _intervals(
-        tests[(tests["effect_name"] == "variance_ratio") & tests["metric"].isin(list(metrics))],
-        metrics,
-        title="ratio of variances",
-        scale=alt.Scale(type="log"),
-        none=1.0,
-        what="Ratios of the variance over texts with 95 % intervals",
-    )
-
-
-def _intervals(
-    rows: pd.DataFrame, metrics: Sequence[str], *, title: str, scale: alt.Scale, none: float, what: str
-) -> alt.TopLevelMixin:
-    rows = rows.assign(
-        pair=rows["group_a"] + " – " + rows["group_b"],
-        metric=rows["metric"].map(label),
-        differs=(rows["p_adjusted"] < 0.05).map({True: "p < 0.05 after Holm", False: "not"}),
-    )[["pair", "metric", "effect", "ci_low", "ci_high", "p_adjusted", "differs"]]
-    base = alt.Chart(rows).encode(
-        y=alt.Y("pair:N", title=None, sort=None, axis=alt.Axis(labelLimit=260)),
-        tooltip=["pair", "metric", "effect", "ci_low", "ci_high", "p_adjusted"],
-    )
-    line = base.mark_rule(strokeWidth=2).encode(x=alt.X("ci_low:Q", title=title, scale=scale), x2="ci_high:Q")
-    kinds = alt.Scale(domain=["p < 0.05 after Holm", "not"], range=["circle", "square"])
-    fills = alt.Scale(domain=["p < 0.05 after Holm", "not"], range=["black", "white"])
-    point = base.mark_point(size=60, stroke="black", strokeWidth=1.5, opacity=1).encode(
-        x="effect:Q",
-        shape=alt.Shape("differs:N", title=None, scale=kinds),
-        fill=alt.Fill("differs:N", title=None, scale=fills),
-    )
-    zero = alt.Chart().mark_rule(strokeDash=[3, 3], color="grey").encode(x=alt.datum(none))
-    height = 22 * rows["pair"].nunique()
-    chart = (
-        alt.layer(zero, line, point, data=rows)
-        .properties(width=210, height=height)
-        .facet(column=alt.Column("metric:N", title=None, sort=[label(metric) for metric in metrics]))
-    )
-    found = "; ".join(
-        f"{r.pair}, {r.metric}: {r.effect:.2f} ({r.ci_low:.2f} to {r.ci_high:.2f})" for r in rows.itertuples()
-    )
-    return described(chart, f"{what}. {found}.")
 
 
 def violins(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
@@ -216,24 +162,28 @@ def cumulative(texts: pd.DataFrame, tests: pd.DataFrame, classes: Mapping[str, s
     return described(alt.hconcat(*charts), f"Cumulative distributions. Kolmogorov–Smirnov distances: {said}.")
 
 
-def contours(table: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
-    """Mean surprisal by relative position for each source, with 95 % bands over texts."""
-    base = alt.Chart(table[["source", "position", "mean", "low", "high"]]).encode(
-        x=alt.X("position:Q", title="relative position in the text"), color=class_colour(classes)
+def contours(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Mean surprisal by relative position for each class, with 95 % bands over texts.
+
+    `table` is of `lib.contours.of_classes`.
+    """
+    classes = {name: name for name in dict.fromkeys(table["text_class"])}
+    columns = ["text_class", "position", "mean", "low", "high"]
+    base = alt.Chart(table[columns]).encode(
+        x=alt.X("position:Q", title="relative position in the text", scale=alt.Scale(domain=[0, 1])),
+        color=class_colour(classes, "text_class"),
     )
-    band = base.mark_area(opacity=0.2, line=False).encode(
+    band = base.mark_area(opacity=0.15, line=False).encode(
         y=alt.Y("low:Q", title="mean surprisal (bits)", scale=alt.Scale(zero=False)), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2).encode(
-        y="mean:Q",
-        strokeDash=source_dash(classes),
-        tooltip=["source", "position", "mean", "low", "high"],
+        y="mean:Q", strokeDash=source_dash(classes, "text_class"), tooltip=columns
     )
-    ends = table.groupby("source")["mean"].agg(["first", "last"])
+    ends = table.groupby("text_class")["mean"].agg(["first", "last"])
     said = "; ".join(
-        f"{source}: {ends.loc[source, 'first']:.2f} bits in the first twentieth, "
-        f"{ends.loc[source, 'last']:.2f} in the last"
-        for source in classes
+        f"{name}: {ends.loc[name, 'first']:.2f} bits in the first twentieth, "
+        f"{ends.loc[name, 'last']:.2f} in the last"
+        for name in classes
     )
     return described(
         (band + line).properties(width=520, height=260), f"Mean surprisal along the texts. {said}."

@@ -9,10 +9,11 @@ import pandas as pd
 from scipy import stats
 
 from lib.figures.source import HEADLINE, trend
-from lib.figures.theme import class_colour, described, label, source_dash
+from lib.figures.theme import class_colour, described, label, noted, source_dash
 
 CORRELATED = ("tokens", *HEADLINE, "coefficient_of_variation", "pairwise_ratio")
 LENGTH_BINS = 5
+PANELS = 3  # heat maps side by side
 
 
 def pairs(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
@@ -58,10 +59,9 @@ def _scatters(
             )
         )
         charts.append((points + line).properties(width=210, height=190))
-    return described(
-        alt.hconcat(*charts),
-        f"Scatter plots with a trend line per source; {len(shown)} of {len(texts)} texts are drawn. "
-        f"{'; '.join(words)}.",
+    return noted(
+        described(alt.hconcat(*charts), f"Scatter plots with a trend line per source. {'; '.join(words)}."),
+        sampled(texts, classes, most),
     )
 
 
@@ -107,9 +107,31 @@ def correlations(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLeve
         ]
     table = pd.DataFrame(rows)
     order = [label(name) for name in names]
+    titles = list(dict.fromkeys(table["texts"]))
+    panels = [
+        _heat_map(
+            table[table["texts"] == title],
+            order,
+            labelled=(place % PANELS == 0, place >= (len(titles) - 1) // PANELS * PANELS),
+        ).properties(title=alt.TitleParams(title, fontSize=11, fontWeight="normal", anchor="middle"))
+        for place, title in enumerate(titles)
+    ]
+    of_all = table[(table["texts"] == "all") & (table["x"] == label("tokens"))]
+    said = ", ".join(f"{row.y} {row.correlation:.2f}" for row in of_all.itertuples() if row.x != row.y)
+    return described(
+        alt.concat(*panels, columns=PANELS, spacing=12),
+        f"Heat maps of Spearman's correlations, over all texts and within each source. With length: {said}.",
+    )
+
+
+def _heat_map(
+    table: pd.DataFrame, order: Sequence[str], labelled: tuple[bool, bool]
+) -> alt.LayerChart | alt.FacetChart:
+    """`labelled`: whether the measures are named at the left, and below."""
+    left, below = (alt.Axis(grid=False, labels=named, ticks=named, domain=False) for named in labelled)
     base = alt.Chart(table).encode(
-        x=alt.X("x:N", title=None, sort=order, axis=alt.Axis(grid=False)),
-        y=alt.Y("y:N", title=None, sort=order, axis=alt.Axis(grid=False)),
+        x=alt.X("x:N", title=None, sort=list(order), axis=below),
+        y=alt.Y("y:N", title=None, sort=list(order), axis=left),
     )
     # Blue to orange, not red to green; white at 0.
     colour = alt.Color("correlation:Q", scale=alt.Scale(scheme="blueorange", domain=[-1, 1]))
@@ -118,13 +140,7 @@ def correlations(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLeve
         text=alt.Text("correlation:Q", format=".1f"),
         color=alt.condition("abs(datum.correlation) > 0.7", alt.value("white"), alt.value("black")),
     )
-    chart = alt.layer(cells, numbers, data=table).properties(width=170, height=170)
-    of_all = table[(table["texts"] == "all") & (table["x"] == label("tokens"))]
-    said = ", ".join(f"{row.y} {row.correlation:.2f}" for row in of_all.itertuples() if row.x != row.y)
-    return described(
-        chart.facet(facet=alt.Facet("texts:N", title=None, sort=["all", *classes]), columns=3),
-        f"Heat maps of Spearman's correlations, over all texts and within each source. With length: {said}.",
-    )
+    return alt.layer(cells, numbers).properties(width=170, height=170)
 
 
 def residuals(table: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
@@ -154,10 +170,13 @@ def residuals(table: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMi
     ends = pd.DataFrame({"normal": [-2.6, 2.6], "residual": [-2.6, 2.6]})
     line = alt.Chart(ends).mark_line(color="grey", strokeDash=[3, 3]).encode(x="normal:Q", y="residual:Q")
     skew, kurtosis = stats.skew(table["residual"]), stats.kurtosis(table["residual"])
-    return described(
-        (line + points).properties(width=320, height=260),
-        f"Quantiles of the mixed model's residuals against normal ones: {len(table)} texts, "
-        f"skewness {skew:.2f}, excess kurtosis {kurtosis:.2f}.",
+    shape = f"{len(table):,} texts, skewness {skew:.2f}, excess kurtosis {kurtosis:.2f}"
+    return noted(
+        described(
+            (line + points).properties(width=320, height=260),
+            f"Quantiles of the mixed model's residuals against normal ones: {shape}.",
+        ),
+        f"The middle 99 % of each source; of all: {shape}.",
     )
 
 
@@ -165,3 +184,9 @@ def sample(texts: pd.DataFrame, classes: Mapping[str, str], most: int) -> pd.Dat
     """At most `most` texts of each source, always the same."""
     by_source = [texts[texts["source"] == source] for source in classes]
     return pd.concat([rows.sample(min(most, len(rows)), random_state=0) for rows in by_source])
+
+
+def sampled(texts: pd.DataFrame, classes: Mapping[str, str], most: int) -> str:
+    """How many of the texts `sample` leaves to be drawn; all else in a chart is of every text."""
+    drawn = len(sample(texts, classes, most))
+    return f"Points: {drawn:,} of {len(texts):,} texts, at most {most} of a source; all else is of all texts."

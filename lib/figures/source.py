@@ -1,4 +1,7 @@
-"""Charts of one source: its texts, its tokens, its measures. Bins and densities are computed here."""
+"""Charts of one source, in the colour of its class: its texts, its tokens, its measures.
+
+Bins and densities are computed here, not left to the page.
+"""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -9,11 +12,14 @@ import pandas as pd
 from scipy import stats
 
 from lib import contours as of_position
-from lib.figures.theme import OKABE_ITO, described, label
+from lib.figures.theme import CLASS_COLOURS, DASHES, described, label, noted
 
 HEADLINE = ("mean_surprisal", "uid_variance", "uid_pairwise")
-COLOUR = "#0072B2"
+LINE = "#333333"  # of a curve over bars or points; people's are black, and lighter than it by their opacity
 POINTS = 120  # of a density curve
+# Several texts of one source have one colour, and each its dash and its strength.
+FADING = [1, 0.8, 0.6, 0.45, 0.3]
+SAMPLES = alt.Legend(symbolType="stroke", symbolSize=400, symbolStrokeWidth=2.5, columns=1, labelLimit=420)
 
 
 def bins(values: pd.Series, count: int = 30) -> pd.DataFrame:
@@ -35,10 +41,10 @@ def density(values: pd.Series, points: int = POINTS) -> pd.DataFrame:
     return pd.DataFrame({"value": at, "density": stats.gaussian_kde(clean)(at)})
 
 
-def _histogram(values: pd.Series, title: str, unit_of_count: str) -> alt.Chart:
+def _histogram(values: pd.Series, title: str, unit_of_count: str, text_class: str) -> alt.Chart:
     return (
         alt.Chart(bins(values))
-        .mark_bar(color=COLOUR, opacity=0.7)
+        .mark_bar(color=CLASS_COLOURS[text_class], opacity=0.6)
         .encode(
             x=alt.X("low:Q", title=title, bin="binned"),
             x2="high:Q",
@@ -48,26 +54,26 @@ def _histogram(values: pd.Series, title: str, unit_of_count: str) -> alt.Chart:
     )
 
 
-def length_histogram(texts: pd.DataFrame) -> alt.TopLevelMixin:
+def length_histogram(texts: pd.DataFrame, text_class: str) -> alt.TopLevelMixin:
     """How long the texts are, in characters."""
     lengths = texts["text"].fillna("").str.len()
     return described(
-        _histogram(lengths, "characters", "texts"),
+        _histogram(lengths, "characters", "texts", text_class),
         f"Histogram of the lengths of {len(lengths)} texts; the median is {lengths.median():.0f} characters.",
     )
 
 
-def surprisal_histogram(tokens: pd.DataFrame) -> alt.TopLevelMixin:
+def surprisal_histogram(tokens: pd.DataFrame, text_class: str) -> alt.TopLevelMixin:
     """How surprising the tokens are."""
     values = tokens["surprisal"]
     return described(
-        _histogram(values, "surprisal (bits)", "tokens"),
+        _histogram(values, "surprisal (bits)", "tokens", text_class),
         f"Histogram of the surprisal of {len(values):,} tokens; the mean is {values.mean():.2f} bits, "
         f"the median {values.median():.2f}.",
     )
 
 
-def distributions(rows: pd.DataFrame) -> alt.TopLevelMixin:
+def distributions(rows: pd.DataFrame, text_class: str) -> alt.TopLevelMixin:
     """Histogram and density of each headline metric."""
     charts = []
     for metric in HEADLINE:
@@ -76,27 +82,31 @@ def distributions(rows: pd.DataFrame) -> alt.TopLevelMixin:
         binned["density"] = binned["count"] / max(binned["count"].sum(), 1) / width
         bars = (
             alt.Chart(binned)
-            .mark_bar(color=COLOUR, opacity=0.45)
+            .mark_bar(color=CLASS_COLOURS[text_class], opacity=0.4)
             .encode(x=alt.X("low:Q", title=label(metric), bin="binned"), x2="high:Q", y="density:Q")
         )
-        line = alt.Chart(density(rows[metric])).mark_line(color="#000000").encode(x="value:Q", y="density:Q")
+        line = alt.Chart(density(rows[metric])).mark_line(color=LINE).encode(x="value:Q", y="density:Q")
         charts.append((bars + line).properties(width=200, height=160))
     means = ", ".join(f"{label(metric)} {rows[metric].mean():.2f}" for metric in HEADLINE)
     return described(alt.hconcat(*charts), f"Histograms with densities of {len(rows)} texts. Means: {means}.")
 
 
-def pairs(rows: pd.DataFrame, most: int = 400) -> alt.TopLevelMixin:
+def pairs(rows: pd.DataFrame, text_class: str, most: int = 400) -> alt.TopLevelMixin:
     """Scatter plots of each pair of the headline metrics with a trend line; at most `most` points."""
-    return _scatters(rows, list(combinations(HEADLINE, 2)), most, "Scatter plots with trend lines.")
+    return _scatters(
+        rows, text_class, list(combinations(HEADLINE, 2)), most, "Scatter plots with trend lines."
+    )
 
 
-def _scatters(rows: pd.DataFrame, axes: Sequence[tuple[str, str]], most: int, what: str) -> alt.TopLevelMixin:
+def _scatters(
+    rows: pd.DataFrame, text_class: str, axes: Sequence[tuple[str, str]], most: int, what: str
+) -> alt.TopLevelMixin:
     shown = rows if len(rows) <= most else rows.sample(most, random_state=0)
     charts, words = [], []
     for x, y in axes:
         points = (
             alt.Chart(shown[["doc_id", x, y]])
-            .mark_circle(size=18, opacity=0.5, color=COLOUR)
+            .mark_circle(size=18, opacity=0.4, color=CLASS_COLOURS[text_class])
             .encode(
                 x=alt.X(f"{x}:Q", title=label(x), scale=alt.Scale(zero=False)),
                 y=alt.Y(f"{y}:Q", title=label(y), scale=alt.Scale(zero=False)),
@@ -104,11 +114,13 @@ def _scatters(rows: pd.DataFrame, axes: Sequence[tuple[str, str]], most: int, wh
             )
         )
         ends, r = trend(rows, x, y)
-        line = alt.Chart(ends).mark_line(color="#000000").encode(x=f"{x}:Q", y=f"{y}:Q")
+        line = alt.Chart(ends).mark_line(color=LINE).encode(x=f"{x}:Q", y=f"{y}:Q")
         charts.append((points + line).properties(width=200, height=180))
         words.append(f"{label(x)} and {label(y)}: r = {r:.2f}")
-    left_out = "" if len(shown) == len(rows) else f" {most} of {len(rows)} texts are drawn."
-    return described(alt.hconcat(*charts), f"{what} {'; '.join(words)}.{left_out}")
+    chart = described(alt.hconcat(*charts), f"{what} {'; '.join(words)}.")
+    if len(shown) == len(rows):
+        return chart
+    return noted(chart, f"Points: {most:,} of {len(rows):,} texts; the lines are of all.")
 
 
 def trend(rows: pd.DataFrame, x: str, y: str) -> tuple[pd.DataFrame, float]:
@@ -125,7 +137,7 @@ def trend(rows: pd.DataFrame, x: str, y: str) -> tuple[pd.DataFrame, float]:
     return ends, float(fit.rvalue)
 
 
-def sample_curves(tokens: pd.DataFrame, doc_ids: Sequence[str]) -> alt.TopLevelMixin:
+def sample_curves(tokens: pd.DataFrame, doc_ids: Sequence[str], text_class: str) -> alt.TopLevelMixin:
     """Surprisal along a few texts, smoothed over 9 tokens."""
     chosen = tokens[tokens["doc_id"].isin(list(doc_ids))].copy()
     chosen["smoothed"] = (
@@ -136,7 +148,7 @@ def sample_curves(tokens: pd.DataFrame, doc_ids: Sequence[str]) -> alt.TopLevelM
     )
     chart = (
         alt.Chart(chosen[["doc_id", "position", "smoothed"]])
-        .mark_line(color=COLOUR)
+        .mark_line(color=CLASS_COLOURS[text_class])
         .encode(
             x=alt.X("position:Q", title="token (surprisal averaged over nine)"),
             y=alt.Y("smoothed:Q", title="bits"),
@@ -147,8 +159,9 @@ def sample_curves(tokens: pd.DataFrame, doc_ids: Sequence[str]) -> alt.TopLevelM
     return described(chart, f"Surprisal along {len(doc_ids)} texts, averaged over nine tokens.")
 
 
-def contours(tokens: pd.DataFrame, texts: pd.DataFrame) -> alt.TopLevelMixin:
+def contours(tokens: pd.DataFrame, texts: pd.DataFrame, text_class: str) -> alt.TopLevelMixin:
     """Mean surprisal by relative position, by position and by sentence, each with a 95 % band over texts."""
+    colour = CLASS_COLOURS[text_class]
     by_id = dict(zip(texts["doc_id"], texts["text"], strict=True))
     panels = {
         "relative position in the text": of_position.by_relative_position(tokens),
@@ -158,10 +171,10 @@ def contours(tokens: pd.DataFrame, texts: pd.DataFrame) -> alt.TopLevelMixin:
     charts = []
     for title, table in panels.items():
         base = alt.Chart(table).encode(x=alt.X("position:Q", title=title))
-        band = base.mark_area(opacity=0.25, color=COLOUR).encode(
+        band = base.mark_area(opacity=0.25, color=colour).encode(
             y=alt.Y("low:Q", title="mean surprisal (bits)", scale=alt.Scale(zero=False)), y2="high:Q"
         )
-        line = base.mark_line(color=COLOUR, point={"color": COLOUR}).encode(
+        line = base.mark_line(color=colour, point={"color": colour}).encode(
             y="mean:Q", tooltip=["position", "mean", "low", "high", "texts"]
         )
         charts.append((band + line).properties(width=200, height=170))
@@ -172,7 +185,7 @@ def contours(tokens: pd.DataFrame, texts: pd.DataFrame) -> alt.TopLevelMixin:
     return described(alt.hconcat(*charts), f"Mean surprisal along the texts with 95 % bands, {ends}.")
 
 
-def samples_together(tokens: pd.DataFrame, doc_ids: Sequence[str]) -> alt.TopLevelMixin:
+def samples_together(tokens: pd.DataFrame, doc_ids: Sequence[str], text_class: str) -> alt.TopLevelMixin:
     """A few texts on one relative axis: the mean surprisal of each twentieth of each text."""
     curves = pd.concat(
         [
@@ -182,12 +195,14 @@ def samples_together(tokens: pd.DataFrame, doc_ids: Sequence[str]) -> alt.TopLev
     )
     chart = (
         alt.Chart(curves[["doc_id", "position", "mean"]])
-        .mark_line(strokeWidth=2)
+        .mark_line(strokeWidth=2, color=CLASS_COLOURS[text_class])
         .encode(
             x=alt.X("position:Q", title="relative position in the text"),
             y=alt.Y("mean:Q", title="mean surprisal (bits)"),
-            color=alt.Color("doc_id:N", title="text", scale=alt.Scale(range=list(OKABE_ITO))),
-            strokeDash=alt.StrokeDash("doc_id:N", legend=None),
+            strokeDash=alt.StrokeDash(
+                "doc_id:O", title="text", scale=alt.Scale(range=list(DASHES)), legend=SAMPLES
+            ),
+            opacity=alt.Opacity("doc_id:O", title="text", scale=alt.Scale(range=FADING), legend=SAMPLES),
             tooltip=["doc_id", "position", "mean"],
         )
         .properties(width=460, height=200)
@@ -195,7 +210,7 @@ def samples_together(tokens: pd.DataFrame, doc_ids: Sequence[str]) -> alt.TopLev
     return described(chart, f"Surprisal along {len(doc_ids)} texts on one relative axis, in twentieths.")
 
 
-def boxes(rows: pd.DataFrame) -> alt.TopLevelMixin:
+def boxes(rows: pd.DataFrame, text_class: str) -> alt.TopLevelMixin:
     """Box plots of the headline metrics; the lines reach the lowest and the highest text."""
     charts, words = [], []
     for metric in HEADLINE:
@@ -205,7 +220,9 @@ def boxes(rows: pd.DataFrame) -> alt.TopLevelMixin:
         whisker = base.mark_rule().encode(
             x=alt.X("min:Q", title=label(metric), scale=alt.Scale(zero=False)), x2="max:Q"
         )
-        box = base.mark_bar(size=22, color=COLOUR, opacity=0.6).encode(x="q25:Q", x2="q75:Q")
+        box = base.mark_bar(size=22, color=CLASS_COLOURS[text_class], opacity=0.6).encode(
+            x="q25:Q", x2="q75:Q"
+        )
         median = base.mark_tick(color="white", thickness=3, size=22).encode(x="median:Q")
         charts.append((whisker + box + median).properties(width=200, height=50))
         words.append(
@@ -214,10 +231,11 @@ def boxes(rows: pd.DataFrame) -> alt.TopLevelMixin:
     return described(alt.hconcat(*charts), f"Box plots with the whole range. {'; '.join(words)}.")
 
 
-def lengths(rows: pd.DataFrame, most: int = 400) -> alt.TopLevelMixin:
+def lengths(rows: pd.DataFrame, text_class: str, most: int = 400) -> alt.TopLevelMixin:
     """Both measures of uniformity against the length of a text, with trend lines."""
     return _scatters(
         rows,
+        text_class,
         [("tokens", metric) for metric in HEADLINE[1:]],
         most,
         "Text length against the measures of uniformity.",

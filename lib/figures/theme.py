@@ -1,17 +1,23 @@
 """One look for every figure: colours mean class, text is alike, nothing needs the network."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
 
-# Okabe & Ito's palette, which colour-blind readers can tell apart; each source also has its dash.
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+# Of Okabe & Ito's palette, which colour-blind readers can tell apart; each source also has its dash.
 CLASS_COLOURS = {"human": "#000000", "base": "#0072B2", "instruct": "#E69F00", "rlhf": "#D55E00"}
 DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [10, 4], [4, 1, 1, 1], [1, 3])
 
+# A source in the legend: a piece of its line, whatever else is drawn in its colour.
+LINES = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=2.5, symbolSize=400)
+
 WIDTH, HEIGHT = 320, 220
+# Stored charts are measured with Liberation Sans, which is as wide as Arial.
+FONT = "Arial, Liberation Sans, Helvetica, DejaVu Sans, sans-serif"
+NOTE_WIDTH = 62  # characters, so that a phone shows a line whole
 
 LABELS = {
     "tokens": "tokens",
@@ -26,37 +32,62 @@ def label(metric: str) -> str:
     return LABELS.get(metric, metric.replace("_", " "))
 
 
-def class_colour(classes: Mapping[str, str]) -> alt.Color:
-    """The colour encoding of the field `source`, given each source's class."""
+def class_colour(classes: Mapping[str, str], field: str = "source") -> alt.Color:
+    """The colour encoding of `field`, given the class of each of its values."""
     return alt.Color(
-        "source:N",
-        title="source",
+        f"{field}:N",
+        title=field.removeprefix("text_"),
         scale=alt.Scale(domain=list(classes), range=[CLASS_COLOURS[c] for c in classes.values()]),
+        legend=LINES,
     )
 
 
-def source_dash(classes: Mapping[str, str]) -> alt.StrokeDash:
-    """The dash of the field `source`: what tells sources of one class apart."""
+def source_dash(classes: Mapping[str, str], field: str = "source") -> alt.StrokeDash:
+    """The dash of `field`: what tells sources of one class apart."""
     dashes = [DASHES[place % len(DASHES)] for place in range(len(classes))]
-    return alt.StrokeDash("source:N", title="source", scale=alt.Scale(domain=list(classes), range=dashes))
+    return alt.StrokeDash(
+        f"{field}:N",
+        title=field.removeprefix("text_"),
+        scale=alt.Scale(domain=list(classes), range=dashes),
+        legend=LINES,
+    )
 
 
 @alt.theme.register("study", enable=True)
 def study_theme() -> alt.theme.ThemeConfig:
     return alt.theme.ThemeConfig(
         config={
-            "padding": {
-                "left": 36,
-                "top": 10,
-                "right": 36,
-                "bottom": 10,
-            },  # fonts differ between readers; a label that is wider must not be cut
+            # Fonts differ between readers; a label that is wider must not be cut.
+            "padding": {"left": 24, "top": 10, "right": 24, "bottom": 10},
             "view": {"continuousWidth": WIDTH, "continuousHeight": HEIGHT, "stroke": None},
-            "font": "system-ui, sans-serif",
-            "axis": {"labelFontSize": 11, "titleFontSize": 12, "grid": True, "gridOpacity": 0.4},
-            "legend": {"labelFontSize": 11, "titleFontSize": 12, "labelLimit": 260},
+            "font": FONT,
+            "axis": {
+                "labelLimit": 0,
+                "labelFontSize": 11,
+                "titleFontSize": 12,
+                "grid": True,
+                "gridOpacity": 0.4,
+            },
+            "legend": {
+                "orient": "top",  # a phone shows it with the left of a wide chart
+                "columns": 4,
+                "columnPadding": 24,
+                "labelFontSize": 11,
+                "titleFontSize": 12,
+                "labelLimit": 260,
+            },
             "title": {"fontSize": 13, "anchor": "start"},
         }
+    )
+
+
+def noted(chart: alt.TopLevelMixin, *sentences: str) -> alt.TopLevelMixin:
+    """`chart` with `sentences` above it: what a reader must know who sees the chart alone."""
+    lines = textwrap.wrap(" ".join(sentences), NOTE_WIDTH)
+    return chart.properties(
+        title=alt.TitleParams(
+            lines, anchor="start", fontSize=11, fontWeight="normal", color="#555", offset=10
+        )
     )
 
 

@@ -78,7 +78,8 @@ def _sentence(error: ValidationError, adapter: TypeAdapter) -> str:
         case "missing":
             return f"`{field}` is missing."
         case "value_error":
-            return f"{first['ctx']['error']}."
+            said = str(first["ctx"]["error"])
+            return said if said.endswith((".", "?")) else f"{said}."
         case _:
             message = first["msg"][0].lower() + first["msg"][1:]
             return f"`{field}` is {first['input']!r}, but {message.replace('input should', 'it should')}."

@@ -24,6 +24,7 @@ class Comparison(Declared):
     pooled: bool = Field(False, description="one group per family where `families` are named, else per class")
     against: str | None = Field(None, description="compare this group with each of the others only")
     metrics: tuple[str, ...] = Field((), description="columns of step 03; all by default")
+    scorer: str | None = Field(None, description="one of the study's scorers; its first by default")
     margin: float = Field(0.3, gt=0, description="standard deviations within which groups are equivalent")
 
     @model_validator(mode="after")
@@ -62,7 +63,10 @@ class Import(Declared):
 
 
 class Study(Declared):
-    """What is compared with what."""
+    """What is compared with what.
+
+    The first comparison is the main one: the front page and the paper are about it.
+    """
 
     title: str
     sources: tuple[str, ...] = Field(min_length=1)
@@ -70,8 +74,17 @@ class Study(Declared):
     scorers: tuple[str, ...] = Field(min_length=1)
     comparisons: dict[Slug, Comparison] = Field(default_factory=dict)
     paper: bool = Field(False, description="whether paper/ is about this study")
+    limits: str = Field("", description="what the paper says of this study's own limits")
     uid: UidSettings = UidSettings()
     imported: Import | None = Field(None, alias="import")
+
+    @property
+    def main_comparison(self) -> str | None:
+        return next(iter(self.comparisons), None)
+
+    def scorer_of(self, comparison: str) -> str:
+        """Whose surprisals a comparison is about."""
+        return self.comparisons[comparison].scorer or self.scorers[0]
 
     def sources_of(self, comparison: str) -> tuple[str, ...]:
         """The sources of a comparison. Raises StudyError if the study has none of that name."""
@@ -110,8 +123,15 @@ class Study(Declared):
         return groups
 
     @model_validator(mode="after")
-    def _compared_sources_are_declared(self) -> "Study":
+    def _what_is_compared_is_declared(self) -> "Study":
+        if self.paper and not self.comparisons:
+            raise ValueError("`paper: true` needs a comparison to be about; name one under `comparisons`")
         for name, comparison in self.comparisons.items():
+            if comparison.scorer is not None and comparison.scorer not in self.scorers:
+                hint = nearest(comparison.scorer, self.scorers)
+                raise ValueError(
+                    f"comparison {name!r} names the scorer {comparison.scorer!r}, not in `scorers`; {hint}"
+                )
             for source in comparison.sources:
                 if source not in self.sources:
                     hint = nearest(source, self.sources)
