@@ -22,7 +22,7 @@ from _process import in_own_process, peak_bytes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ENGINES = ("floor", "ours", "ours_bfloat16", "minicons", "surprisal", "original")
-SHORT = ("short_ours", "short_ours_tenfold", "short_one_by_one")
+SHORT = ("short_floor", "short_ours", "short_ours_tenfold", "short_one_by_one")
 PEER_BATCH = 8  # texts; each peer was fastest there among 1, 4, 8 and 20
 VOCABULARY = 50_257
 
@@ -33,13 +33,15 @@ VOCABULARY = 50_257
 def floor(folder: Path) -> tuple[int, Callable[[], None]]:
     """The products with every weight matrix, over all tokens, 1,024 at a time, and nothing else."""
     import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D
 
+    model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
+    head = model.get_output_embeddings().weight.detach()
+    layers = [layer for layer in model.base_model.modules() if isinstance(layer, torch.nn.Linear | Conv1D)]
+    matrices = [(each.weight.T if isinstance(each, Conv1D) else each.weight).detach() for each in layers]
+    states = {matrix.shape[1]: torch.randn(1024, matrix.shape[1]) for matrix in [*matrices, head]}
     count = sum(map(len, _ids(folder)))
-    width = 768
-    block = [(width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)]
-    matrices = [torch.randn(out, inner) for _ in range(12) for inner, out in block]
-    head = torch.randn(VOCABULARY, width)
-    states = {inner: torch.randn(1024, inner) for inner in (width, 4 * width)}
 
     @torch.inference_mode()
     def run() -> None:
@@ -47,7 +49,7 @@ def floor(folder: Path) -> tuple[int, Callable[[], None]]:
             size = min(1024, count - first)
             for matrix in matrices:
                 torch.nn.functional.linear(states[matrix.shape[1]][:size], matrix)
-            for some in states[width][:size].split(256):
+            for some in states[head.shape[1]][:size].split(256):
                 torch.nn.functional.linear(some, head)
 
     return count, run
@@ -116,12 +118,12 @@ def original(folder: Path) -> tuple[int, Callable[[], None]]:
 
 
 def one_by_one(folder: Path) -> tuple[int, Callable[[], None]]:
-    """What a short script with transformers does: a text, its loss per token, the next text."""
+    """What a short script with transformers does in float32: a text, its loss per token, the next text."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
-    model = AutoModelForCausalLM.from_pretrained(folder / "model").eval()
+    model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32).eval()
     texts = _texts(folder)
 
     @torch.inference_mode()
@@ -141,6 +143,7 @@ RUN: dict[str, Callable] = {
     "minicons": minicons,
     "surprisal": surprisal,
     "original": original,
+    "short_floor": floor,
     "short_ours": ours,
     "short_ours_tenfold": ours,
     "short_one_by_one": one_by_one,
@@ -257,6 +260,7 @@ def main() -> None:
     speed = {k: float(np.median([each["tokens_per_second"] for each in v])) for k, v in found.items()}
     pairs = [("ours", other) for other in ("floor", "minicons", "surprisal", "original")]
     pairs += [("ours_bfloat16", "ours"), ("short_ours", "short_one_by_one")]
+    pairs += [("short_floor", "short_one_by_one"), ("short_ours", "short_floor")]
     for a, b in pairs:
         if a in speed and b in speed:
             print(f"{a} / {b}: {speed[a] / speed[b]:.2f}")
