@@ -11,6 +11,7 @@ import platform
 import torch
 from torch import nn
 from transformers.activations import NewGELUActivation
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 from transformers.pytorch_utils import Conv1D
 
 from lib.backends import memory
@@ -22,37 +23,50 @@ for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
 
 
 class PackedLinear(nn.Module):
-    """x Wᵀ + b; for inference only."""
+    """x Wᵀ + b, and its GELU (in the tanh form of GPT-2) if asked for; for inference only."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool = False) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
         memory.page_out(weight)
         memory.trim()  # what transposing took
         self.bias = bias
+        self.gelu = gelu
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        kind, how = ("gelu", "tanh") if self.gelu else ("none", "")
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, kind, [], how)
 
 
 def pack(model: nn.Module, dtype: torch.dtype) -> None:
     """Replace the linear layers within `model`, in place, where that helps; elsewhere do nothing.
 
-    Also gives GPT-2's activation, eight passes over memory in transformers, as the same function in one.
+    Also gives GPT-2's activation, eight passes over memory in transformers, as the same function in one,
+    or in none where the product before it is packed.
     """
-    for name, child in model.named_children():
+    # From the head on, the largest: while it is packed it is there twice, and nothing else is yet.
+    for name, child in reversed(list(model.named_children())):
+        if (
+            isinstance(child, GPT2MLP)
+            and isinstance(child.act, NewGELUActivation)
+            and packs(child.c_fc, dtype)
+        ):
+            setattr(child, "c_fc", PackedLinear(child.c_fc.weight.T, child.c_fc.bias, gelu=True))  # noqa: B010
+            child.act = nn.Identity()
         if isinstance(child, NewGELUActivation):
             setattr(model, name, nn.GELU(approximate="tanh"))
-        elif type(child) is nn.Linear and packs(dtype) and child.weight.device.type == "cpu":
-            setattr(model, name, PackedLinear(child.weight, child.bias))
-        elif type(child) is Conv1D and packs(dtype) and child.weight.device.type == "cpu":
-            setattr(model, name, PackedLinear(child.weight.T, child.bias))
+        elif isinstance(child, nn.Linear | Conv1D) and packs(child, dtype):
+            weight = child.weight.T if isinstance(child, Conv1D) else child.weight
+            setattr(model, name, PackedLinear(weight, child.bias))
         else:
             pack(child, dtype)
 
 
-def packs(dtype: torch.dtype) -> bool:
+def packs(layer: nn.Module, dtype: torch.dtype) -> bool:
+    """Whether `layer` is a product that oneDNN does here, in `dtype`."""
+    if type(layer) not in (nn.Linear, Conv1D) or layer.weight.device.type != "cpu":
+        return False
     if not torch.backends.mkldnn.is_available() or platform.machine() not in ("x86_64", "AMD64"):
         return False
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):

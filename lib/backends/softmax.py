@@ -1,7 +1,7 @@
 """From logits to bits, the same for every backend that sees logits."""
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,8 +9,7 @@ import torch
 LEAST_PROBABILITY = torch.finfo(torch.float32).tiny  # of a boundary, 126 bits
 
 
-@dataclass(frozen=True)
-class Boundary:
+class Boundary(NamedTuple):
     """Which tokens say that a word ended before them, and which that it goes on; both [vocabulary] 0 or 1."""
 
     begins: torch.Tensor
@@ -28,17 +27,19 @@ def columns(
 ) -> torch.Tensor:
     """Surprisal and rank of each target, entropy if asked for, both boundary terms if there are words.
 
-    logits [n, vocabulary] float32, overwritten; targets [n] → [n, 2 to 5], bits but for the rank. Each
-    pass over the vocabulary counts here (benchmarks/README.md), so nothing is normalised that need not be.
+    logits [n, vocabulary] of any dtype, overwritten; targets [n] → [n, 2 to 5] float32, bits but for the
+    rank. Each pass over the vocabulary counts here (benchmarks/README.md), so nothing is normalised that
+    need not be.
     """
     target = targets[:, None]
-    top = logits.amax(dim=1, keepdim=True)
+    top = logits.amax(dim=1, keepdim=True).float()
     below_top = top - logits.gather(1, target)
-    weights = logits.sub_(top).exp_()  # e^(logit − top): probabilities but for their sum
+    # e^(logit − top), in float32: probabilities but for their sum.
+    weights = (logits.sub_(top) if logits.dtype == torch.float32 else logits - top).exp_()
     if boundary is None:
         total = weights.sum(dim=1, keepdim=True)
     else:
-        parts = torch.stack([weights @ boundary.begins, weights @ boundary.goes_on], dim=1)
+        parts = torch.stack([weights @ which for which in boundary], dim=1)
         total = parts.sum(dim=1, keepdim=True)
     log_total = total.log()
     bits = [below_top + log_total]

@@ -66,7 +66,7 @@ class TransformersScoringModel:
             memory.page_out(weight)  # packing reads them again, one at a time
         pack(self.model, self.model.dtype)
         self.head = self.model.get_output_embeddings()
-        found = self._logits(self.model.base_model(ids, use_cache=False).last_hidden_state)
+        found = self.head(self.model.base_model(ids, use_cache=False).last_hidden_state).float()
         tolerance = 1e-3 if self.model.dtype == torch.float32 else 3e-2
         if (found - expected).abs().max() > tolerance * expected.abs().max().clamp(min=1.0):
             raise StudyError(
@@ -127,6 +127,8 @@ class TransformersScoringModel:
         counts = [len(r.ids) - r.scored + 1 for r in requests]
         states = torch.cat([hidden[row, r.scored - 1 : len(r.ids)] for row, r in enumerate(requests)])
         targets = np.concatenate([[*r.ids[r.scored :], self.bos] for r in requests])
+        del hidden
+        memory.trim()  # what the layers took, before the logits take as much
         found = self._columns(states, torch.from_numpy(targets).to(device), entropy)
         words = self._boundary is not None
         return [
@@ -140,13 +142,10 @@ class TransformersScoringModel:
         Softmax in float32 whatever the model's dtype.
         """
         found = [
-            columns(self._logits(rows), chunk, entropy=entropy, boundary=self._boundary)
+            columns(self.head(rows), chunk, entropy=entropy, boundary=self._boundary)
             for rows, chunk in zip(states.split(self.chunk), targets.split(self.chunk), strict=True)
         ]
         return torch.cat(found).cpu().numpy()
-
-    def _logits(self, states: torch.Tensor) -> torch.Tensor:
-        return self.head(states).float()
 
 
 def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
