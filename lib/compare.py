@@ -34,8 +34,9 @@ from lib import bootstrap, effects, findings, mixed, paths, store
 from lib import contours as of_position
 from lib.bootstrap import Group
 from lib.errors import StudyError, nearest
-from lib.params import load_dataset, load_scorer, load_source, load_study
+from lib.params import load_dataset, load_scorer, load_source
 from lib.progress import Bar
+from lib.run import resolve_comparison
 
 HEADLINE = ("mean_surprisal", "uid_variance", "uid_pairwise")
 TEST_SCHEMA = pa.schema(
@@ -113,8 +114,7 @@ def compare(given: Mapping[str, Any]) -> Comparison:
     complete and their record unchanged. Raises StudyError for a comparison that does not exist, an
     earlier step's file that is missing or broken, or a group with too few texts.
     """
-    study_name, name = given.get("study", "demo"), given.get("comparison", "all")
-    study = load_study(study_name)
+    study_name, study, name = resolve_comparison(given)
     groups = study.groups_of(name)
     declared = study.comparisons[name]
     datasets = (given["dataset"],) if "dataset" in given else study.datasets
@@ -169,7 +169,8 @@ def compare(given: Mapping[str, Any]) -> Comparison:
             store.write(outputs["summary"], summarise(texts, metrics, counts), SUMMARY_SCHEMA, made)
             store.write(outputs["models"], mixed.fit_models(texts), mixed.SCHEMA, made)
             store.write(outputs["tests"], tests, TEST_SCHEMA, made)
-    again = f"papermill notebooks/04_compare.ipynb OUT.ipynb -p comparison {name} -p study {study_name}"
+    about = f"-p model {given['model']}" if "model" in given else f"-p comparison {name}"
+    again = f"papermill notebooks/04_compare.ipynb OUT.ipynb {about} -p study {study_name}"
     tables = {table: store.read(path, again) for table, path in outputs.items()}
     return Comparison(
         name=name,

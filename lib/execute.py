@@ -20,7 +20,7 @@ from lib import paths, progress
 from lib.errors import StudyError
 from lib.params import load_study
 from lib.report import write_report
-from lib.run import resolve
+from lib.run import resolve, resolve_comparison
 
 STEPS = ("01_generate", "02_surprisal", "03_uid", "04_compare")
 
@@ -83,7 +83,8 @@ def _name(step: str, parameters: Mapping[str, str]) -> str:
 def rendered(step: str, parameters: Mapping[str, str]) -> Path:
     """Where the executed notebook belongs."""
     if step == "04_compare":
-        return paths.rendered_comparison(parameters.get("comparison", "all"))
+        _, _, name = resolve_comparison(parameters)
+        return paths.rendered_comparison(name)
     run = resolve(step, parameters)
     first = load_study(run.study_name).scorers[0]
     scorer = None if step == "01_generate" or run.scorer_name == first else run.scorer_name

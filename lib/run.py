@@ -29,7 +29,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "01_generate": (*COMMON, *SAMPLING, "system_prompt", "regenerate", "human_dir"),
     "02_surprisal": (*COMMON, "scorer", "regenerate"),
     "03_uid": (*COMMON, "scorer", "regenerate"),
-    "04_compare": ("comparison", "study", "dataset", "scorer", "verbose"),
+    "04_compare": ("comparison", *COMMON, "scorer"),
 }
 FOR_MODELS = ("temperature", "top_p", "max_tokens", "max_retries", "system_prompt")
 SWITCHES = ("verbose", "regenerate")
@@ -95,6 +95,28 @@ def resolve(step: str, given: Mapping[str, Any]) -> Run:
         verbose=values.get("verbose", False),
         overridden={k: v for k, v in values.items() if k not in ("model", "study", "dataset", "scorer")},
     )
+
+
+def resolve_comparison(given: Mapping[str, Any]) -> tuple[str, Study, str]:
+    """The name of the study, the study, and the comparison that the parameters of 04_compare are about.
+
+    A `model` is compared with people; else it is the `comparison` of that name, or the study's first.
+    Raises StudyError, in one sentence, for whatever does not exist.
+    """
+    values = check_parameters("04_compare", given)
+    model = values.get("model")
+    if model and "comparison" in values:
+        raise StudyError(
+            "04_compare takes a `model`, which it compares with people, or a `comparison`, not both."
+        )
+    study_name = values.get("study", load_source(model).study if model else "demo")
+    study = load_study(study_name)
+    if model:
+        return study_name, *study.against_people(model)
+    name = values.get("comparison", study.main_comparison)
+    if name is None:
+        raise StudyError(f"The study {study_name!r} declares no comparison; name one under `comparisons`.")
+    return study_name, study, name
 
 
 def overridden(source: Source, values: Mapping[str, Any]) -> Source:

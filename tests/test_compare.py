@@ -227,6 +227,23 @@ def test_pooled_groups_compare_all_their_texts(measured, project):
     assert set(compared.tests["metric"]) == {"tokens"}
 
 
+def test_a_model_is_compared_with_people_without_a_declaration(measured, project):
+    measured()
+    study = paths.study_file("demo")
+    study.write_text(study.read_text().replace(", tiny-instruct", ""))  # as one's own model may be in none
+    compared = compare.compare({"model": "tiny-instruct"})
+    assert compared.name == "human-vs-tiny-instruct"
+    assert list(compared.groups) == ["human", "tiny-instruct"]
+    assert paths.comparison("human-vs-tiny-instruct", "tests").exists()
+    for given, sentence in (
+        ({"model": "human"}, "'human' stands for people"),
+        ({"model": "tiny-instrct"}, "did you mean 'tiny-instruct'"),
+        ({"model": "tiny-base", "comparison": "all"}, "not both"),
+    ):
+        with pytest.raises(StudyError, match=sentence):
+            compare.compare(given)
+
+
 def test_a_comparison_is_about_its_scorer(measured, project):
     rows = measured()
     study = yaml.safe_load(paths.study_file("demo").read_text())

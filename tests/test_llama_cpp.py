@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_surprisal import nasty_texts
 
-from lib import generate, paths, surprisal
+from lib import generate, paths, surprisal, uid
 from lib.backends import extras
 from lib.backends.generating import Request, open_generator
 from lib.backends.scoring import open_scoring_model
@@ -170,7 +170,9 @@ def test_step_02_says_how_far_a_quantised_scorer_is_from_its_reference(small_stu
 def test_the_notebooks_run_with_the_gguf_source(small_study):
     file = small_study / "params" / "tiny-base@q8_0.yaml"
     file.write_text(file.read_text().replace("generate: 150", "generate: 4").replace("320", "48"))
-    for step in ("01_generate", "02_surprisal", "03_uid"):
+    for step in ("01_generate", "02_surprisal", "03_uid", "04_compare"):
+        if step == "04_compare":
+            measured_people()
         command = ["-m", "papermill", f"notebooks/{step}.ipynb", "OUT.ipynb", "-p", "model", "tiny-base@q8_0"]
         done = subprocess.run(
             [sys.executable, *command, "-p", "study", "small"],
@@ -180,6 +182,17 @@ def test_the_notebooks_run_with_the_gguf_source(small_study):
         )
         assert done.returncode == 0, done.stderr[-2000:]
     assert paths.uid("tiny-scorer", "notes", "tiny-base@q8_0").exists()
+    assert paths.comparison("human-vs-tiny-base-q8_0", "tests").exists()
+
+
+def measured_people():
+    """People's texts of the small study, measured."""
+    for step, work in (
+        ("01_generate", generate.generate_texts),
+        ("02_surprisal", surprisal.score_texts),
+        ("03_uid", uid.measure),
+    ):
+        work(resolve(step, {"model": "human", "study": "small"}))
 
 
 @pytest.mark.parametrize(("module", "extra"), [("llama_cpp.llama_cpp", "gguf"), ("openai", "server")])

@@ -40,8 +40,8 @@ def test_the_parameters_cell_has_exactly_the_parameters_of_the_step(committed):
     exec(parameters_cell(content).source, namespace)
     given = notebook.given_parameters({k: v for k, v in namespace.items() if k != "__builtins__"})
     assert set(given) == set(PARAMETERS[step])
-    named = {"model": "human", "comparison": "all"}
-    assert {name: value for name, value in given.items() if value is not None}.items() <= named.items()
+    defaults = {name: value for name, value in given.items() if value is not None}
+    assert defaults == ({} if step == "04_compare" else {"model": "human"})
 
 
 def test_cells_hold_no_logic(committed):

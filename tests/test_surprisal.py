@@ -8,6 +8,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -19,6 +22,7 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
 )
@@ -209,6 +213,49 @@ def test_words_sum_to_the_tokens_and_the_boundary_terms(texts):
         last = 1.0 if text[-1].isspace() else inside[-1]
         expected = own["surprisal"].sum() + float(np.log2(float(first)) - np.log2(float(last)))
         assert own_words["surprisal"].sum() == pytest.approx(expected, abs=5e-3)
+
+
+def model_with(tokenizer: Tokenizer, folder: Path):
+    """A random Llama whose tokenizer is `tokenizer`, trained on a few words, as a scorer and in float64."""
+    prose = ["The old town met on Monday. People of the town sat, talked and left."] * 20
+    special = ["<unk>", "<s>", "</s>"]
+    tokenizer.train_from_iterator(prose, BpeTrainer(vocab_size=120, special_tokens=special))
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+    torch.manual_seed(3)
+    config = LlamaConfig(vocab_size=len(wrapped), bos_token_id=1, eos_token_id=2, **WIDTH)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    wrapped.save_pretrained(folder)
+    return open_scoring_model(Transformers(backend="transformers", model=str(folder))), double(folder)
+
+
+def test_words_of_a_sentencepiece_tokenizer_are_corrected_too(tmp_path):
+    tokenizer = Tokenizer(BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    model, reference = model_with(tokenizer, tmp_path)
+    text = "People met on Monday, talked and left."
+    found = score_rows(model, Scoring(), [Text("0", "", text)])
+    tokens, words = found.tokens.to_pandas(), found.words.to_pandas()
+    assert "".join(tokens["token"]) == text
+    assert words["word"].tolist() == text.split()
+    begins = [i for token, i in tokenizer.get_vocab().items() if token.startswith("▁")] + [2]
+    with torch.inference_mode():
+        p = reference(torch.tensor([[1, *tokens["token_id"]]])).logits.double().softmax(-1)[0]
+    first, last = np.log2(p[[0, -1]][:, begins].sum(-1).numpy())
+    expected = tokens["surprisal"].sum() + first - last  # the first token has its blank in the vocabulary
+    assert words["surprisal"].sum() == pytest.approx(expected, abs=1e-3)
+    assert words["surprisal_uncorrected"].sum() == pytest.approx(tokens["surprisal"].sum(), abs=1e-3)
+
+
+def test_a_tokenizer_that_marks_no_words_gives_none_and_says_why(tmp_path):
+    tokenizer = Tokenizer(BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    model, _ = model_with(tokenizer, tmp_path)
+    found = score_rows(model, Scoring(), [Text("0", "", "People met on Monday.")])
+    assert "".join(found.tokens["token"].to_pylist()) == "People met on Monday."
+    assert found.words.num_rows == 0
+    assert "No token of this scorer's vocabulary begins with white space" in model.why_no_words
 
 
 @pytest.mark.parametrize("family", [None, "gpt2"])

@@ -1,5 +1,6 @@
 """Comparisons and studies."""
 
+import re
 from collections.abc import Iterable
 from itertools import combinations
 from typing import Literal
@@ -81,6 +82,22 @@ class Study(Declared):
     @property
     def main_comparison(self) -> str | None:
         return next(iter(self.comparisons), None)
+
+    def against_people(self, model: str) -> tuple["Study", str]:
+        """This study with a comparison of people with `model`, and the comparison's name.
+
+        `model` need not be one of the study's sources.
+        """
+        people = [name for name in self.sources if load_source(name).text_class == "human"]
+        if model in people or not people:
+            raise StudyError(
+                f"A model is compared with people, but {model!r} stands for people or the study has none; "
+                f"name a `comparison`."
+            )
+        name = f"{people[0]}-vs-{re.sub('[^a-z0-9_-]+', '-', model.lower())}"
+        declared = Comparison(sources=(people[0], model))
+        more = {"comparisons": {name: declared}, "sources": tuple(dict.fromkeys([*self.sources, model]))}
+        return self.model_copy(update=more), name
 
     def scorer_of(self, comparison: str) -> str:
         """Whose surprisals a comparison is about."""
