@@ -37,8 +37,8 @@ def densities(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMi
     return described(alt.hconcat(*charts), "Densities over texts. " + _means(texts, classes, HEADLINE))
 
 
-def boxes(texts: pd.DataFrame, classes: Mapping[str, str], most: int = 40) -> alt.TopLevelMixin:
-    """Median, quartiles and the whole range of each headline metric, with at most `most` of the texts."""
+def boxes(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
+    """Median, quartiles and the whole range of each headline metric, with some of the texts."""
     charts = []
     for metric in HEADLINE:
         quantiles = (
@@ -60,7 +60,7 @@ def boxes(texts: pd.DataFrame, classes: Mapping[str, str], most: int = 40) -> al
         median = base.mark_tick(color="white", thickness=3, size=16).encode(
             x="median:Q", color=alt.value("white")
         )
-        shown = sample(texts, classes, most)[["source", "doc_id", metric]]
+        shown = sample(texts, classes)[["source", "doc_id", metric]]
         points = (
             alt.Chart(shown.assign(jitter=np.arange(len(shown)) * GOLDEN % 1 - 0.5))
             .mark_circle(size=8, opacity=0.35)
@@ -79,7 +79,7 @@ def boxes(texts: pd.DataFrame, classes: Mapping[str, str], most: int = 40) -> al
             "Box plots: boxes from the lower to the upper quartile with the median in white, lines to the "
             "lowest and highest text. " + _means(texts, classes, HEADLINE),
         ),
-        sampled(texts, classes, most),
+        sampled(texts, classes),
     )
 
 

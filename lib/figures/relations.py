@@ -13,6 +13,7 @@ from lib.figures.theme import class_colour, described, label, noted, source_dash
 
 CORRELATED = ("tokens", *HEADLINE, "coefficient_of_variation", "pairwise_ratio")
 LENGTH_BINS = 5
+POINTS = 160  # of a chart, over all sources
 PANELS = 3  # heat maps side by side
 
 
@@ -27,10 +28,10 @@ def lengths(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixi
 
 
 def _scatters(
-    texts: pd.DataFrame, classes: Mapping[str, str], axes: Sequence[tuple[str, str]], most: int = 40
+    texts: pd.DataFrame, classes: Mapping[str, str], axes: Sequence[tuple[str, str]]
 ) -> alt.TopLevelMixin:
-    """At most `most` texts of each source are drawn; the lines are those of all."""
-    shown = sample(texts, classes, most)
+    """Some texts of each source are drawn; the lines are those of all."""
+    shown = sample(texts, classes)
     charts, words = [], []
     for x, y in axes:
         lines = []
@@ -61,7 +62,7 @@ def _scatters(
         charts.append((points + line).properties(width=210, height=190))
     return noted(
         described(alt.hconcat(*charts), f"Scatter plots with a trend line per source. {'; '.join(words)}."),
-        sampled(texts, classes, most),
+        sampled(texts, classes),
     )
 
 
@@ -180,13 +181,14 @@ def residuals(table: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMi
     )
 
 
-def sample(texts: pd.DataFrame, classes: Mapping[str, str], most: int) -> pd.DataFrame:
-    """At most `most` texts of each source, always the same."""
+def sample(texts: pd.DataFrame, classes: Mapping[str, str], points: int = POINTS) -> pd.DataFrame:
+    """At most `points` texts, equally many of each source if it has them, always the same ones."""
+    most = max(points // len(classes), 1)
     by_source = [texts[texts["source"] == source] for source in classes]
     return pd.concat([rows.sample(min(most, len(rows)), random_state=0) for rows in by_source])
 
 
-def sampled(texts: pd.DataFrame, classes: Mapping[str, str], most: int) -> str:
+def sampled(texts: pd.DataFrame, classes: Mapping[str, str]) -> str:
     """How many of the texts `sample` leaves to be drawn; all else in a chart is of every text."""
-    drawn = len(sample(texts, classes, most))
-    return f"Points: {drawn:,} of {len(texts):,} texts, at most {most} of a source; all else is of all texts."
+    drawn = len(sample(texts, classes))
+    return f"Points: {drawn:,} of {len(texts):,} texts; all else is of all texts."

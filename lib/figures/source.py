@@ -16,7 +16,7 @@ from lib.figures.theme import CLASS_COLOURS, DASHES, described, label, noted
 
 HEADLINE = ("mean_surprisal", "uid_variance", "uid_pairwise")
 LINE = "#333333"  # of a curve over bars or points; people's are black, and lighter than it by their opacity
-POINTS = 120  # of a density curve
+POINTS = 80  # of a density curve
 # Several texts of one source have one colour, and each its dash and its strength.
 FADING = [1, 0.8, 0.6, 0.45, 0.3]
 SAMPLES = alt.Legend(symbolType="stroke", symbolSize=400, symbolStrokeWidth=2.5, columns=1, labelLimit=420)
