@@ -53,7 +53,7 @@ CODE = (
 # Per backend: what else decides the scores, of our code and of others'.
 BACKENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "transformers": (
-        ("lib.backends.packed", "lib.backends.transformers_scoring"),
+        ("lib.backends.attention", "lib.backends.packed", "lib.backends.transformers_scoring"),
         ("torch", "transformers", "tokenizers"),
     ),
     "llama_cpp": (

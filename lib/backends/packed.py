@@ -17,9 +17,10 @@ from transformers.pytorch_utils import Conv1D
 from lib.backends import memory
 
 # oneDNN and torch's layer over it each keep code for the last 1,024 shapes that they multiplied: 3 MB for
-# every length of text, for good. One model's products of one length are about five. Read at their first use.
+# every length of text, for good. One model's products of one length are about five, and in bfloat16 two for
+# every block of attention. Read at their first use.
 for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-    os.environ.setdefault(_cache, "8")
+    os.environ.setdefault(_cache, "32")
 
 
 class PackedLinear(nn.Module):
@@ -65,11 +66,17 @@ def pack(model: nn.Module, dtype: torch.dtype) -> None:
 
 def packs(layer: nn.Module, dtype: torch.dtype) -> bool:
     """Whether `layer` is a product that oneDNN does here, in `dtype`."""
-    if type(layer) not in (nn.Linear, Conv1D) or layer.weight.device.type != "cpu":
+    if type(layer) not in (nn.Linear, Conv1D):
         return False
-    if not torch.backends.mkldnn.is_available() or platform.machine() not in ("x86_64", "AMD64"):
+    weight: torch.Tensor = layer.weight  # type: ignore[assignment]
+    return multiplies(weight.device, dtype)
+
+
+def multiplies(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies matrices of `dtype` on `device`, at the processor's own speed."""
+    if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
         return False
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     return dtype == torch.float32 or (
         dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+LOG2_E = math.log2(math.e)
 LEAST_PROBABILITY = torch.finfo(torch.float32).tiny  # of a boundary, 126 bits
 
 
@@ -35,21 +36,22 @@ def columns(
     need not be.
     """
     target = targets[:, None]
-    top = logits.amax(dim=1, keepdim=True).float()
-    below_top = top - logits.gather(1, target)
-    # e^(logit − top), in float32: probabilities but for their sum.
-    weights = (logits.sub_(top) if logits.dtype == torch.float32 else logits - top).exp_()
+    logits = logits.float()
+    # Logits in bits, below the largest of their row; 2^x is several times as fast as e^x here.
+    top = logits.amax(dim=1, keepdim=True)
+    below_top = torch.add(top.mul_(-LOG2_E), logits, alpha=LOG2_E, out=logits)
+    surprisal = -below_top.gather(1, target)
+    weights = below_top.exp2_()  # probabilities but for their sum
     if boundary is None:
         total = weights.sum(dim=1, keepdim=True)
     else:
         parts = torch.stack([weights @ which for which in boundary], dim=1)
         total = parts.sum(dim=1, keepdim=True)
-    log_total = total.log()
-    bits = [below_top + log_total]
+    log_total = total.log2()
+    more = []
     if entropy:
-        bits.append(torch.special.entr(weights / total).sum(dim=1, keepdim=True))
+        more.append(torch.special.entr(weights / total).sum(dim=1, keepdim=True) * LOG2_E)
     if boundary is not None:
-        bits.append(log_total - parts.clamp_(min=LEAST_PROBABILITY).log_())
+        more.append(log_total - parts.clamp_(min=LEAST_PROBABILITY).log2_())
     rank = 1 + weights.gt_(weights.gather(1, target)).sum(dim=1, keepdim=True)
-    first, *rest = (column / math.log(2) for column in bits)
-    return torch.cat([first, rank, *rest], dim=1)
+    return torch.cat([surprisal + log_total, rank, *more], dim=1)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from lib.backends import memory, transformers_models
+from lib.backends import attention, memory, transformers_models
 from lib.backends.packed import pack
 from lib.backends.scoring import Encoding, Request, Scores, tile
 from lib.backends.softmax import Boundary, columns
@@ -65,6 +65,7 @@ class TransformersScoringModel:
         for weight in self.model.parameters():
             memory.page_out(weight)  # packing reads them again, one at a time
         pack(self.model, self.model.dtype)
+        attention.use(self.model)
         self.head = self.model.get_output_embeddings()
         found = self.head(self.model.base_model(ids, use_cache=False).last_hidden_state).float()
         tolerance = 1e-3 if self.model.dtype == torch.float32 else 3e-2
@@ -109,8 +110,14 @@ class TransformersScoringModel:
                 continue
             for i, score in zip(batch, scores, strict=True):
                 found[i] = score
-            memory.trim()
+            self._trim()
         return found
+
+    def _trim(self) -> None:
+        """Keep float32 lean. In half precision the peak is the opening, and asking for all pages anew
+        took a twentieth of the time."""
+        if self.model.dtype == torch.float32:
+            memory.trim()
 
     @torch.inference_mode()
     def _score_batch(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores]:
@@ -128,7 +135,7 @@ class TransformersScoringModel:
         states = torch.cat([hidden[row, r.scored - 1 : len(r.ids)] for row, r in enumerate(requests)])
         targets = np.concatenate([[*r.ids[r.scored :], self.bos] for r in requests])
         del hidden
-        memory.trim()  # what the layers took, before the logits take as much
+        self._trim()  # what the layers took, before the logits take as much
         found = self._columns(states, torch.from_numpy(targets).to(device), entropy)
         words = self._boundary is not None
         return [
@@ -149,11 +156,14 @@ class TransformersScoringModel:
 
 
 def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """The indices of `lengths` in groups of like length, each at most `tokens` in all with padding."""
+    """The indices of `lengths` in groups of like length, each at most `tokens` in all with padding.
+
+    The longest first: what it took has room for all others, and what does not fit shows at once.
+    """
     batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if batch:
-            total = (len(batch) + 1) * lengths[i]
+            total = (len(batch) + 1) * lengths[batch[0]]
             padding = total - lengths[i] - sum(lengths[j] for j in batch)
             if total > tokens or padding > PADDING * total:
                 yield batch
