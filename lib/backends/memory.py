@@ -6,6 +6,7 @@ Without them the memory of a run grows with every new length of text (benchmarks
 import ctypes
 import mmap
 import sys
+from pathlib import Path
 
 import torch
 
@@ -27,11 +28,17 @@ def page_out(tensor: torch.Tensor) -> None:
         _C.madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), MADV_PAGEOUT)
 
 
-def trim() -> None:
-    """Give freed memory back to the system.
+def trim(above: float = 0) -> None:
+    """Give freed memory back to the system, if this process takes more than `above` bytes.
 
-    Batches differ in length, so their tensors leave gaps in the heap that none of the next fits.
-    Giving back every large block at once, with a lower threshold of malloc, cost a quarter of the speed.
+    Batches differ in length, so their tensors leave gaps in the heap that none of the next fits. But what is
+    given back must be asked for again, page by page. Giving back every large block at once, with a lower
+    threshold of malloc, cost a quarter of the speed.
     """
-    if trim := getattr(_C, "malloc_trim", None):
+    if (trim := getattr(_C, "malloc_trim", None)) and _resident() > above:
         trim(0)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process takes, on Linux."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
