@@ -1,8 +1,8 @@
 """Causal attention in blocks of queries, for bfloat16 on processors.
 
-torch's own attention works with float32 products whatever the dtype, and meets the upper half of the
-square of positions, which causality forbids. Plain products of bfloat16, a block of queries at a time
-with the keys up to its end, take a fifth to a half less time (benchmarks/README.md).
+torch's own attention took as long in bfloat16 as in float32 where this was measured. Plain products of
+bfloat16, a block of queries at a time with the keys up to its end, took a fifth to a half less
+(benchmarks/README.md).
 """
 
 from typing import Any
