@@ -170,9 +170,8 @@ def test_step_02_says_how_far_a_quantised_scorer_is_from_its_reference(small_stu
 def test_the_notebooks_run_with_the_gguf_source(small_study):
     file = small_study / "params" / "tiny-base@q8_0.yaml"
     file.write_text(file.read_text().replace("generate: 150", "generate: 10").replace("320", "48"))
+    measure_people()  # whom the last notebook compares the model with
     for step in ("01_generate", "02_surprisal", "03_uid", "04_compare"):
-        if step == "04_compare":
-            measured_people()
         command = ["-m", "papermill", f"notebooks/{step}.ipynb", "OUT.ipynb", "-p", "model", "tiny-base@q8_0"]
         done = subprocess.run(
             [sys.executable, *command, "-p", "study", "small"],
@@ -185,8 +184,8 @@ def test_the_notebooks_run_with_the_gguf_source(small_study):
     assert paths.comparison("human-vs-tiny-base-q8_0", "tests").exists()
 
 
-def measured_people():
-    """People's texts of the small study, measured."""
+def measure_people():
+    """Steps 01 to 03 for the people of the small study."""
     for step, work in (
         ("01_generate", generate.generate_texts),
         ("02_surprisal", surprisal.score_texts),

@@ -161,7 +161,7 @@ def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
     The longest first: what it took has room for all others, and what does not fit shows at once.
     """
     batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
         if batch:
             total = (len(batch) + 1) * lengths[batch[0]]
             padding = total - lengths[i] - sum(lengths[j] for j in batch)

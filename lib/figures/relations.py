@@ -181,9 +181,9 @@ def residuals(table: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMi
     )
 
 
-def sample(texts: pd.DataFrame, classes: Mapping[str, str], points: int = POINTS) -> pd.DataFrame:
-    """At most `points` texts, equally many of each source if it has them, always the same ones."""
-    most = max(points // len(classes), 1)
+def sample(texts: pd.DataFrame, classes: Mapping[str, str]) -> pd.DataFrame:
+    """At most `POINTS` texts, equally many of each source if it has them, always the same ones."""
+    most = max(POINTS // len(classes), 1)
     by_source = [texts[texts["source"] == source] for source in classes]
     return pd.concat([rows.sample(min(most, len(rows)), random_state=0) for rows in by_source])
 
