@@ -8,13 +8,13 @@ INSTALLED := .venv/.installed
 .PHONY: study status source test lint bench extras models lab clean
 
 study: $(INSTALLED)  ## run the study: texts, surprisal, metrics, comparisons, reports, the paper
-	@$(BIN)/python -m lib.study $(STUDY)
+	@$(BIN)/python -m lib.running.study $(STUDY)
 
 status: $(INSTALLED)  ## what of the study is done, stale or missing, and why
-	@$(BIN)/python -m lib.status $(STUDY)
+	@$(BIN)/python -m lib.running.status $(STUDY)
 
 source: $(INSTALLED)  ## declare one's own texts (NAME=mine FOLDER=~/my-texts) or model (NAME=mine MODEL=...)
-	@$(BIN)/python -m lib.declare $(NAME) $(if $(FOLDER),--folder $(FOLDER)) $(if $(MODEL),--model $(MODEL)) \
+	@$(BIN)/python -m lib.running.declare $(NAME) $(if $(FOLDER),--folder $(FOLDER)) $(if $(MODEL),--model $(MODEL)) \
 		$(if $(CLASS),--class $(CLASS)) $(if $(SERVED),--served $(SERVED))
 
 test: $(INSTALLED)  ## run the tests

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import lib
-from lib import imported, paths
+from lib import paths
+from lib.datasets import imported
 from lib.datasets.folder import text_files
 from lib.params import load_dataset, load_study
-from lib.run import resolve
+from lib.params.run import resolve
 
 STUDY = config.get("study", "demo")
 study = load_study(STUDY)
@@ -109,7 +110,7 @@ rule generate:
         report("01_generate", "{dataset}", "{source}"),
         beside(report("01_generate", "{dataset}", "{source}")),
     shell:
-        "{PYTHON} -m lib.execute 01_generate -p model {wildcards.source} -p study {STUDY}"
+        "{PYTHON} -m lib.running.execute 01_generate -p model {wildcards.source} -p study {STUDY}"
         " -p dataset {wildcards.dataset} && touch {output}"
 
 
@@ -127,7 +128,7 @@ rule surprisal:
     params:
         scorer=FIRST_SCORER,
     shell:
-        "{PYTHON} -m lib.execute 02_surprisal -p model {wildcards.source} -p study {STUDY}"
+        "{PYTHON} -m lib.running.execute 02_surprisal -p model {wildcards.source} -p study {STUDY}"
         " -p dataset {wildcards.dataset} -p scorer {params.scorer} && touch {output}"
 
 
@@ -145,7 +146,7 @@ rule uid:
     params:
         scorer=FIRST_SCORER,
     shell:
-        "{PYTHON} -m lib.execute 03_uid -p model {wildcards.source} -p study {STUDY}"
+        "{PYTHON} -m lib.running.execute 03_uid -p model {wildcards.source} -p study {STUDY}"
         " -p dataset {wildcards.dataset} -p scorer {params.scorer} && touch {output}"
 
 
@@ -200,7 +201,7 @@ rule compare:
         inside(paths.rendered_comparison("{comparison}")),
         beside(inside(paths.rendered_comparison("{comparison}"))),
     shell:
-        "{PYTHON} -m lib.execute 04_compare -p comparison {wildcards.comparison} -p study {STUDY}"
+        "{PYTHON} -m lib.running.execute 04_compare -p comparison {wildcards.comparison} -p study {STUDY}"
         " && touch {output}"
 
 
@@ -216,7 +217,7 @@ rule text_page:
     output:
         pattern(paths.texts_page, "{dataset}"),
     shell:
-        "{PYTHON} -m lib.text_page {STUDY} {wildcards.dataset}"
+        "{PYTHON} -m lib.reports.texts_page {STUDY} {wildcards.dataset}"
 
 
 rule index:
@@ -229,7 +230,7 @@ rule index:
     output:
         inside(paths.index_page()),
     shell:
-        "{PYTHON} -m lib.index {STUDY}"
+        "{PYTHON} -m lib.reports.front_page {STUDY}"
 
 
 if study.paper:

@@ -12,9 +12,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from lib import bootstrap, mixed
-from lib.compare import pairwise_tests
-from lib.uid import METRICS
+from lib.compare import bootstrap, mixed
+from lib.compare.comparison import pairwise_tests
+from lib.uid.measures import METRICS
 
 DATASETS = ("daily_dialog", "news", "stories")
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lib import bootstrap
-from lib.bootstrap import Group, Resamples
-from lib.compare import pairwise_tests
+from lib.compare import bootstrap
+from lib.compare.bootstrap import Group, Resamples
+from lib.compare.comparison import pairwise_tests
 
 SKEW = 24.0  # shape of the gamma noise: skewness 0.41, about that of a text's UID variance
 DIFFERENCES = ("mann_whitney_u", "welch_t", "brown_forsythe", "kolmogorov_smirnov", "wilcoxon_signed_rank")

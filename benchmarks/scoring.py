@@ -58,8 +58,8 @@ def floor(folder: Path) -> tuple[int, Callable[[], None]]:
 def ours(folder: Path, scorer: str = "gpt2-shape") -> tuple[int, Callable[[], float]]:
     """Step 02 from the file of texts to the files of tokens and words."""
     os.environ["STUDY_ROOT"] = str(folder)
-    from lib.run import resolve
-    from lib.surprisal import score_texts
+    from lib.params.run import resolve
+    from lib.surprisal.scoring import score_texts
 
     run = resolve("02_surprisal", {"model": "human", "study": "bench", "scorer": scorer, "regenerate": True})
     count = sum(map(len, _ids(folder)))
@@ -159,7 +159,8 @@ def prepare(folder: Path, lengths: Sequence[int], *, model: str) -> None:
     import torch
     from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-    from lib import datasets, generate, paths, store
+    from lib import datasets, paths, store
+    from lib.generate import texts as generate
     from lib.params import load_dataset
 
     tokenizer = AutoTokenizer.from_pretrained(REPOSITORY / "data" / "models" / "tiny-scorer")

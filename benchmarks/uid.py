@@ -22,9 +22,10 @@ import pyarrow as pa
 import sentencex
 from _process import in_own_process, peak_bytes
 
-from lib import store, uid
+from lib import store
 from lib.params import UidSettings
-from lib.scoring import SCHEMA, WORD_SCHEMA
+from lib.surprisal.rows import SCHEMA, WORD_SCHEMA
+from lib.uid import measures as uid
 
 TEXTS_PER_ROW_GROUP = 20  # about what step 02 writes
 TEN = ["tokens", *uid.CONTRACT, "vocab_size", "sentence_length"]

@@ -1,6 +1,6 @@
 """How far a step is: a bar in its notebook, and a line in the terminal of the study that runs it.
 
-`lib.study` names a folder in the environment. Each notebook that runs has one file there, with one
+`lib.running.study` names a folder in the environment. Each notebook that runs has one file there, with one
 line about it, which its bar keeps up to date; the terminal shows the files that there are.
 """
 

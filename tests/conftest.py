@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import study as study_module
+from lib.running import study as study_module
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from lib import prompts
+from lib.backends import prompts
 from lib.backends.drawing import draw, uniforms
 from lib.backends.generating import Completion, Request
 from lib.backends.llama_cpp_model import LlamaCppModel

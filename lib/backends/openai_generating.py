@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from lib import prompts
+from lib.backends import prompts
 from lib.backends.generating import Completion, Request
 from lib.backends.openai_client import EmptyAnswerError, Server
 from lib.params import OpenAI, Sampling

@@ -36,7 +36,7 @@ class Scores:
 
     `surprisal` [n]; `rank` [n], 1 where no token of the vocabulary was more probable; `entropy` [n] of
     the distribution that each token was drawn from, if asked for; `boundary` [n + 1, 2] as
-    `lib.words.word_surprisal` takes it, if the model gives word surprisal.
+    `lib.surprisal.words.word_surprisal` takes it, if the model gives word surprisal.
     """
 
     surprisal: np.ndarray

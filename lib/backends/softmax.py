@@ -13,7 +13,7 @@ LEAST_PROBABILITY = torch.finfo(torch.float32).tiny  # of a boundary, 126 bits
 class Boundary(NamedTuple):
     """Which tokens say that a word ended before them, and which that it goes on; both [vocabulary] 0 or 1.
 
-    In the order of `lib.words.BEGINS` and `GOES_ON`, which name the columns made of them.
+    In the order of `lib.surprisal.words.BEGINS` and `GOES_ON`, which name the columns made of them.
     """
 
     begins: torch.Tensor

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
-from lib import prompts
-from lib.backends import transformers_models
+from lib.backends import prompts, transformers_models
 from lib.backends.drawing import draw, uniforms
 from lib.backends.generating import Completion, Request
 from lib.params import Sampling, Transformers

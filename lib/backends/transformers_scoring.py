@@ -11,10 +11,9 @@ from lib.backends import attention, memory, transformers_models
 from lib.backends.packed import pack
 from lib.backends.scoring import Encoding, Request, Scores, tile
 from lib.backends.softmax import Boundary, columns
-from lib.backends.vocabulary import why_no_words, word_begins
+from lib.backends.vocabulary import BLANKS, why_no_words, word_begins
 from lib.errors import StudyError
 from lib.params import Transformers
-from lib.words import BLANKS
 
 # How large the tensors of a batch may be: of its states [tokens, width], padding included, and of the
 # logits [positions, vocabulary], of which there are never more than a chunk.
@@ -196,7 +195,7 @@ def _context_length(config: object) -> int | None:
     return None
 
 
-# How a tokenizer writes the blanks of `lib.words` into its vocabulary.
+# How a tokenizer writes the blanks of `lib.surprisal.words` into its vocabulary.
 _BYTE_LEVEL = {"Ġ": " ", "ĉ": "\t", "Ċ": "\n", "č": "\r", "ċ": "\v", "Č": "\f"}
 _SENTENCE_PIECE = {"▁": " "} | {f"<0x{ord(blank):02X}>": blank for blank in BLANKS}
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from lib.words import BLANKS
+BLANKS = " \t\n\r\v\f"
 
 
 def word_begins(spelled: Mapping[int, str], special: Collection[int], size: int) -> np.ndarray:
@@ -20,7 +20,7 @@ def word_begins(spelled: Mapping[int, str], special: Collection[int], size: int)
 
 
 def why_no_words(tokens: Collection[str]) -> str | None:
-    """Why the correction of `lib.words` does not suit a vocabulary of `tokens`; None if it does."""
+    """Why the correction of `lib.surprisal.words` does not suit a vocabulary of `tokens`; None if it does."""
     if not any(token.startswith(tuple(BLANKS)) for token in tokens):
         return (
             "No token of this scorer's vocabulary begins with white space, so where words end has no "

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from lib.figures.relations import sample, sampled
-from lib.figures.source import HEADLINE, density
+from lib.figures.source import density
 from lib.figures.theme import class_colour, described, label, noted, source_dash
+from lib.uid.measures import HEADLINE
 
 GOLDEN = 0.618034  # its multiples spread points evenly, and the same way every time
 
@@ -165,7 +166,7 @@ def cumulative(texts: pd.DataFrame, tests: pd.DataFrame, classes: Mapping[str, s
 def contours(table: pd.DataFrame) -> alt.TopLevelMixin:
     """Mean surprisal by relative position for each class, with 95 % bands over texts.
 
-    `table` is of `lib.contours.of_classes`.
+    `table` is of `lib.uid.contours.of_classes`.
     """
     classes = {name: name for name in dict.fromkeys(table["text_class"])}
     columns = ["text_class", "position", "mean", "low", "high"]

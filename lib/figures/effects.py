@@ -8,8 +8,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.figures.source import HEADLINE
 from lib.figures.theme import described, label, noted
+from lib.uid.measures import HEADLINE
 
 ALPHA = 0.05
 KINDS = ["p < 0.05 after Holm", "not"]

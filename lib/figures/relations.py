@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib.figures.source import HEADLINE, trend
+from lib.figures.source import trend
 from lib.figures.theme import class_colour, described, label, noted, source_dash
+from lib.uid.measures import HEADLINE
 
 CORRELATED = ("tokens", *HEADLINE, "coefficient_of_variation", "pairwise_ratio")
 LENGTH_BINS = 5
@@ -147,7 +148,7 @@ def _heat_map(
 def residuals(table: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
     """Quantiles of each source's residuals against those of a normal distribution: on the line, all is well.
 
-    `table` is of `lib.mixed.residuals`; residuals are in standard deviations of all of them.
+    `table` is of `lib.compare.mixed.residuals`; residuals are in standard deviations of all of them.
     """
     at = np.linspace(0.005, 0.995, 100)
     spread = table["residual"].std()

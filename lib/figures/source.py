@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib import contours as of_position
 from lib.figures.theme import CLASS_COLOURS, DASHES, described, label, noted
+from lib.uid import contours as of_position
+from lib.uid.measures import HEADLINE
 
-HEADLINE = ("mean_surprisal", "uid_variance", "uid_pairwise")
 LINE = "#333333"  # of a curve over bars or points; people's are black, and lighter than it by their opacity
 POINTS = 80  # of a density curve
 # Several texts of one source have one colour, and each its dash and its strength.

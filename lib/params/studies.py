@@ -46,7 +46,7 @@ class Comparison(Declared):
 
 
 class UidSettings(Declared):
-    """The free numbers of the UID metrics (see `lib.uid`)."""
+    """The free numbers of the UID metrics (see `lib.uid.measures`)."""
 
     power: float = Field(1.25, gt=1, le=10, description="k of the super-linear cost")
     first_n: int = Field(64, ge=2, description="leading tokens of `uid_variance_first_n`")
@@ -54,7 +54,7 @@ class UidSettings(Declared):
 
 
 class Import(Declared):
-    """Texts and surprisals that lie in another project's layout (see `lib.imported`)."""
+    """Texts and surprisals that lie in another project's layout (see `lib.datasets.imported`)."""
 
     layout: Literal["balancing-the-flow"]
     root: str

@@ -1,0 +1,1 @@
+"""Step 04: groups of texts compared."""

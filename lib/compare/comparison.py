@@ -1,0 +1,450 @@
+"""Step 04: how groups of texts differ in level, spread and shape.
+
+A comparison declares groups of a study's sources (`lib.params.Comparison`). Every pair of its
+groups is tested on every metric; the p-values of a comparison are corrected together.
+
+    test                    asks                        effect
+    mann_whitney_u          level                       cliffs_delta
+    welch_t                 level, of means             hedges_g
+    student_t               the original study's effect cohens_d
+    wilcoxon_signed_rank    level, prompt by prompt     matched_rank_biserial
+    brown_forsythe          spread                      variance_ratio
+    kolmogorov_smirnov      shape                       ks_distance
+    tost_level              no difference in level      cohens_d
+    tost_spread             no difference in spread     cohens_d of the distances from the median
+
+Effects are signed, positive (a ratio: above 1) where `group_a` has more. Intervals are BCa at 95 %
+(`lib.compare.bootstrap`); those of the two equivalence tests are Welch intervals at 90 %, which lie within
+±`margin` exactly where p < 0.05 (Schuirmann 1987). Cohen's d comes with the pooled variance and
+Student's t, as in the original study, and without an interval: Hedges' g has one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import CompareMeans, ttost_ind
+
+from lib import paths, store
+from lib.compare import bootstrap, effects, findings, mixed
+from lib.compare.bootstrap import Group
+from lib.errors import StudyError, nearest
+from lib.params import load_dataset, load_scorer, load_source
+from lib.params.run import resolve_comparison
+from lib.progress import Bar
+from lib.uid import contours as of_position
+from lib.uid.measures import HEADLINE
+
+TEST_SCHEMA = pa.schema(
+    [
+        ("metric", pa.string()),
+        ("group_a", pa.string()),
+        ("group_b", pa.string()),
+        ("test", pa.string()),
+        ("n_a", pa.int64()),
+        ("n_b", pa.int64()),
+        ("statistic", pa.float64()),
+        ("p", pa.float64()),
+        ("p_adjusted", pa.float64()),  # Holm
+        ("p_adjusted_bh", pa.float64()),  # Benjamini–Hochberg
+        ("effect", pa.float64()),
+        ("effect_name", pa.string()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("margin", pa.float64()),  # of the equivalence tests, in standard deviations
+    ]
+)
+SUMMARY_SCHEMA = pa.schema(
+    [
+        ("group", pa.string()),
+        ("text_class", pa.string()),
+        ("dataset", pa.string()),  # ALL: every dataset together, where there are several
+        ("metric", pa.string()),
+        ("texts", pa.int64()),  # written, those that failed included
+        ("failed", pa.int64()),
+        ("n", pa.int64()),  # texts that have the metric
+        ("missing", pa.int64()),  # texts − n
+        *((name, pa.float64()) for name in ("mean", "median", "std", "min", "q25", "q75", "max")),
+    ]
+)
+ALL = "all"
+KEYS = ["doc_id", "source", "group", "text_class", "dataset"]
+SMALLEST_GROUP = 3
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison with everything it compares.
+
+    `texts` has one row per scored text: `doc_id`, `source`, `group`, `text_class`, `dataset` and the
+    metrics, bits where they are of surprisal. `counts` says how many texts each source wrote.
+    """
+
+    name: str
+    title: str
+    classes: Mapping[str, str]  # of each source
+    groups: dict[str, tuple[str, ...]]
+    scorer: str
+    texts: pd.DataFrame
+    counts: pd.DataFrame
+    summary: pd.DataFrame
+    tests: pd.DataFrame
+    models: pd.DataFrame
+    computed_now: bool
+
+    @property
+    def about(self) -> str:
+        """What is compared, in a line of Markdown."""
+        pairs = len(self.tests[["group_a", "group_b"]].drop_duplicates())
+        return (
+            f"Comparison **{self.name}** · surprisal by **{self.scorer}** · {len(self.groups)} groups in "
+            f"{pairs} pairs · {len(self.tests)} tests, corrected together"
+        )
+
+
+def compare(given: Mapping[str, Any]) -> Comparison:
+    """Compare the groups of a comparison of a study and write `paths.comparison` of its tables.
+
+    `given` are the checked parameters of 04_compare. Nothing is computed when the three tables are
+    complete and their record unchanged. Raises StudyError for a comparison that does not exist, an
+    earlier step's file that is missing or broken, or a group with too few texts.
+    """
+    study_name, study, name = resolve_comparison(given)
+    groups = study.groups_of(name)
+    declared = study.comparisons[name]
+    datasets = (given["dataset"],) if "dataset" in given else study.datasets
+    for dataset in datasets:
+        load_dataset(dataset)
+    scorer = given.get("scorer", study.scorer_of(name))
+    load_scorer(scorer)
+    group_of = {source: group for group, sources in groups.items() for source in sources}
+    classes = {source: load_source(source).text_class for source in group_of}
+    files = {(d, source): paths.uid(scorer, d, source) for d in datasets for source in group_of}
+    texts = pd.concat(
+        [
+            store.read(file, _made_by(study_name, scorer, dataset, source)).assign(
+                source=source, group=group_of[source], text_class=classes[source], dataset=dataset
+            )
+            for (dataset, source), file in files.items()
+        ],
+        ignore_index=True,
+    )
+    metrics = _metrics(texts, declared.metrics, name)
+    counts = _counts(texts, group_of)
+    _check_sizes(texts, groups, name)
+    made = store.record(
+        "04_compare",
+        parameters={
+            "comparison": name,
+            "groups": groups,
+            "pairs": declared.pairs(groups),
+            "metrics": metrics,
+            "margin": declared.margin,
+            "draws": bootstrap.DRAWS,
+            "confidence": bootstrap.CONFIDENCE,
+            "seed": SEED,
+            "scorer": scorer,
+            "counts": counts.to_dict("records"),
+        },
+        inputs={f"{dataset}/{source}": store.file_hash(file) for (dataset, source), file in files.items()},
+        packages=("numpy", "scipy", "statsmodels"),
+        units={
+            "p": "probability",
+            "p_adjusted": "probability (Holm)",
+            "p_adjusted_bh": "false discovery rate (Benjamini–Hochberg)",
+            "margin": "standard deviations",
+        },
+        code=("lib.compare.comparison", "lib.compare.bootstrap", "lib.compare.effects", "lib.compare.mixed"),
+    )
+    outputs = {table: paths.comparison(name, table) for table in ("summary", "tests", "models")}
+    with store.lock(outputs["tests"]):
+        stale = not all(store.is_complete(path, made) for path in outputs.values())
+        if stale:
+            tests = pairwise_tests(texts, declared.pairs(groups), metrics, declared.margin)
+            store.write(outputs["summary"], summarise(texts, metrics, counts), SUMMARY_SCHEMA, made)
+            store.write(outputs["models"], mixed.fit_models(texts), mixed.SCHEMA, made)
+            store.write(outputs["tests"], tests, TEST_SCHEMA, made)
+    about = f"-p model {given['model']}" if "model" in given else f"-p comparison {name}"
+    again = f"papermill notebooks/04_compare.ipynb OUT.ipynb {about} -p study {study_name}"
+    tables = {table: store.read(path, again) for table, path in outputs.items()}
+    return Comparison(
+        name=name,
+        title=study.title,
+        classes=classes,
+        groups=groups,
+        scorer=scorer,
+        texts=texts,
+        counts=counts,
+        computed_now=stale,
+        **tables,
+    )
+
+
+def _made_by(study: str, scorer: str, dataset: str, source: str) -> str:
+    return (
+        f"papermill notebooks/03_uid.ipynb OUT.ipynb -p model {source} -p study {study}"
+        f" -p dataset {dataset} -p scorer {scorer}"
+    )
+
+
+def _metrics(texts: pd.DataFrame, chosen: Sequence[str], name: str) -> list[str]:
+    there = [column for column in texts.columns if column not in KEYS]
+    for metric in chosen:
+        if metric not in there:
+            raise StudyError(f"Comparison {name!r} names the metric {metric!r}; {nearest(metric, there)}")
+    return [metric for metric in chosen or there if texts[metric].notna().any()]
+
+
+def _counts(texts: pd.DataFrame, group_of: Mapping[str, str]) -> pd.DataFrame:
+    """Per dataset and source: `texts` written and how many of them `failed`, from the texts themselves.
+
+    Where step 01's file is not there any more, the scored texts are all that is known of.
+    """
+    rows = []
+    for (dataset, source), scored in texts.groupby(["dataset", "source"], sort=False):
+        path = paths.texts(dataset, source)
+        status = store.read(path, "01_generate", columns=["status"])["status"] if path.exists() else None
+        rows.append(
+            {
+                "dataset": dataset,
+                "source": source,
+                "group": group_of[source],
+                "texts": len(scored) if status is None else len(status),
+                "failed": 0 if status is None else int((status == "error").sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _check_sizes(texts: pd.DataFrame, groups: Mapping[str, Sequence[str]], name: str) -> None:
+    for group, sources in groups.items():
+        count = texts.loc[texts["group"] == group, "uid_variance"].count()
+        if count < SMALLEST_GROUP:
+            raise StudyError(
+                f"Comparison {name!r} cannot be made: {group!r} has {count} measured texts, and at least "
+                f"{SMALLEST_GROUP} are needed; write more with `-p generate` for {', '.join(sources)}."
+            )
+
+
+def summarise(texts: pd.DataFrame, metrics: Sequence[str], counts: pd.DataFrame) -> pd.DataFrame:
+    """A row of `SUMMARY_SCHEMA` per group, dataset and metric; and for all datasets where several."""
+    several = texts["dataset"].nunique() > 1
+    parts = []
+    for whole in (False, True) if several else (False,):
+        rows = texts.assign(dataset=ALL) if whole else texts
+        written = (counts.assign(dataset=ALL) if whole else counts).groupby(["group", "dataset"])
+        long = rows.melt(["group", "text_class", "dataset"], list(metrics), var_name="metric")
+        long["text_class"] = long.groupby("group", sort=False)["text_class"].transform(_joined)
+        grouped = long.groupby(["group", "text_class", "dataset", "metric"], sort=False)["value"]
+        quartiles = grouped.quantile([0.25, 0.75]).unstack()
+        table = grouped.agg(n="count", mean="mean", median="median", std="std", min="min", max="max")
+        table = table.assign(q25=quartiles[0.25], q75=quartiles[0.75]).reset_index()
+        table = table.join(written[["texts", "failed"]].sum(), on=["group", "dataset"])
+        parts.append(table.assign(missing=table["texts"] - table["n"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _joined(classes: pd.Series) -> str:
+    return "+".join(classes.unique())
+
+
+def pairwise_tests(
+    texts: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    metrics: Sequence[str],
+    margin: float = 0.3,
+    draws: int | None = None,
+) -> pd.DataFrame:
+    """A row of `TEST_SCHEMA` per metric, pair and test; p-values corrected over all of them.
+
+    `texts` has the columns `doc_id`, `dataset`, `group` and the metrics. A test that cannot be made
+    (fewer than `SMALLEST_GROUP` texts, no document in common) has no row; one that is undefined,
+    since nothing varies, has no p and is not in the family.
+    """
+    documents = texts.groupby(["dataset", "doc_id"], sort=True).ngroup().to_numpy()
+    first = np.unique(documents, return_index=True)[1]
+    strata = texts["dataset"].to_numpy()[first]
+    resamples = bootstrap.Resamples(strata, bootstrap.DRAWS if draws is None else draws, SEED)
+    rows: list[dict[str, Any]] = []
+    for metric in Bar(metrics, unit="metric", desc="comparing", disable=None):
+        values = texts[metric].to_numpy(float)
+        groups = {
+            str(name): Group(values[index], documents[index])
+            for name, members in texts.groupby("group", sort=False).indices.items()
+            if len(index := members[~np.isnan(values[members])]) >= SMALLEST_GROUP
+        }
+        possible = [pair for pair in pairs if pair[0] in groups and pair[1] in groups]
+        intervals = bootstrap.intervals(groups, possible, resamples)
+        for a, b in possible:
+            for row in _tests(groups[a], groups[b], resamples.documents, margin):
+                low, high = intervals[a, b].get(row["effect_name"], bootstrap.UNKNOWN)
+                rows.append(
+                    {"metric": metric, "group_a": a, "group_b": b, "ci_low": low, "ci_high": high} | row
+                )
+    return corrected(pd.DataFrame(rows, columns=[c for c in TEST_SCHEMA.names if not c.startswith("p_adj")]))
+
+
+def corrected(tests: pd.DataFrame) -> pd.DataFrame:
+    """`tests` with p-values corrected over the whole table (Holm 1979; Benjamini & Hochberg 1995)."""
+    tests = tests.copy()
+    made = tests["p"].notna()
+    for column, method in (("p_adjusted", "holm"), ("p_adjusted_bh", "fdr_bh")):
+        tests[column] = np.nan
+        if made.any():
+            tests.loc[made, column] = multipletests(tests.loc[made, "p"], method=method)[1]
+    return tests
+
+
+def _tests(group_a: Group, group_b: Group, documents: int, margin: float) -> Iterator[dict[str, Any]]:
+    a, b = group_a.values, group_b.values
+    sizes = {"n_a": len(a), "n_b": len(b), "margin": np.nan}
+
+    def row(test: str, found: Any, effect_name: str, effect: float) -> dict[str, Any]:
+        result = {"test": test, "statistic": float(found.statistic), "p": float(found.pvalue)}
+        return sizes | result | {"effect_name": effect_name, "effect": effect}
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        yield row("mann_whitney_u", stats.mannwhitneyu(a, b), "cliffs_delta", effects.cliffs_delta(a, b))
+        yield row("welch_t", stats.ttest_ind(a, b, equal_var=False), "hedges_g", effects.hedges_g(a, b))
+        yield row("student_t", stats.ttest_ind(a, b), "cohens_d", effects.cohens_d(a, b))
+        ratio = effects.variance_ratio(a, b)
+        yield row("brown_forsythe", stats.levene(a, b, center="median"), "variance_ratio", ratio)
+        shape = stats.ks_2samp(a, b)
+        yield row("kolmogorov_smirnov", shape, "ks_distance", float(shape.statistic))
+        difference, _ = bootstrap.differences(group_a, group_b, documents)
+        if len(difference) >= SMALLEST_GROUP and difference.any():
+            effect = effects.matched_rank_biserial(difference)
+            signed = row("wilcoxon_signed_rank", stats.wilcoxon(difference), "matched_rank_biserial", effect)
+            yield signed | {"n_a": len(difference), "n_b": len(difference)}
+        yield sizes | _equivalence("tost_level", a, b, margin)
+        distances = np.abs(a - np.median(a)), np.abs(b - np.median(b))
+        yield sizes | _equivalence("tost_spread", *distances, margin)
+
+
+def _equivalence(test: str, a: np.ndarray, b: np.ndarray, margin: float) -> dict[str, Any]:
+    """Two one-sided Welch tests that the means differ by less than `margin` pooled standard deviations."""
+    unit = float(effects.pooled_std((len(a), a.std(ddof=1)), (len(b), b.std(ddof=1))))
+    p, lower, upper = ttost_ind(a, b, -margin * unit, margin * unit, usevar="unequal")
+    low, high = CompareMeans.from_data(a, b).tconfint_diff(alpha=0.1, usevar="unequal")
+    return {
+        "test": test,
+        "statistic": float(min(lower[0], -upper[0])),
+        "p": float(p),
+        "effect_name": "cohens_d",
+        "effect": effects.cohens_d(a, b),
+        "ci_low": float(low / unit),
+        "ci_high": float(high / unit),
+        "margin": margin,
+    }
+
+
+def summary_table(compared: Comparison) -> pd.DataFrame:
+    """Per source: texts, how many failed, how many are measured, and mean ± standard deviation."""
+    rows = compared.texts.groupby("source", sort=False)
+    table = pd.DataFrame({"source": list(compared.classes), "class": list(compared.classes.values())})
+    written = compared.counts.groupby("source")[["texts", "failed"]].sum()
+    for column in ("texts", "failed"):
+        table[column] = table["source"].map(written[column])
+    table["measured"] = table["source"].map(rows["uid_variance"].count())
+    for metric in ("tokens", *HEADLINE):
+        mean, std = rows[metric].mean(), rows[metric].std()
+        table[metric] = [f"{mean[source]:.2f} ± {std[source]:.2f}" for source in table["source"]]
+    return table
+
+
+def original_table(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summaries laid out as the original study printed them: source, n, metric, mean … max."""
+    whole = summary["dataset"].isin([ALL]) if (summary["dataset"] == ALL).any() else summary["n"] >= 0
+    rows = summary[whole & summary["metric"].isin(["tokens", *HEADLINE])].rename(columns={"group": "source"})
+    return rows[["source", "n", "metric", "mean", "median", "std", "min", "max"]].reset_index(drop=True)
+
+
+def level_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """The Mann–Whitney tests with Cliff's delta."""
+    return _effect_table(tests, "mann_whitney_u", "Cliff's delta")
+
+
+def paired_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """The Wilcoxon tests of texts paired by their prompt, with the rank-biserial of the pairs."""
+    return _effect_table(tests, "wilcoxon_signed_rank", "rank-biserial")
+
+
+def spread_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """The Brown–Forsythe tests with the ratio of variances."""
+    return _effect_table(tests, "brown_forsythe", "ratio of variances")
+
+
+def shape_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """The Kolmogorov–Smirnov tests with their distance."""
+    return _effect_table(tests, "kolmogorov_smirnov", "distance").drop(columns="95 % interval")
+
+
+def pairs_to_begin_with(compared: Comparison) -> list[tuple[str, str]]:
+    """The pairs of the first figure (`lib.compare.findings.pairs_to_begin_with`)."""
+    families = {source: load_source(source).family for source in compared.classes}
+    return findings.pairs_to_begin_with(compared.tests, compared.classes, families)
+
+
+def contours(compared: Comparison) -> pd.DataFrame:
+    """Mean surprisal by relative position, per class (`lib.uid.contours.of_classes`)."""
+    datasets = [str(name) for name in compared.texts["dataset"].unique()]
+    return of_position.of_classes(compared.scorer, datasets, compared.classes)
+
+
+def _effect_table(tests: pd.DataFrame, test: str, effect: str) -> pd.DataFrame:
+    rows = tests[(tests["test"] == test) & tests["metric"].isin(HEADLINE)]
+    return pd.DataFrame(
+        {
+            "metric": rows["metric"],
+            "first": rows["group_a"],
+            "second": rows["group_b"],
+            effect: rows["effect"],
+            "95 % interval": _intervals(rows),
+            "p": rows["p"].map(_probability),
+            "p (Holm)": rows["p_adjusted"].map(_probability),
+        }
+    )
+
+
+def equivalence_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """The equivalence tests of the headline metrics: level and spread."""
+    rows = tests[tests["test"].str.startswith("tost_") & tests["metric"].isin(HEADLINE)]
+    return pd.DataFrame(
+        {
+            "metric": rows["metric"],
+            "first": rows["group_a"],
+            "second": rows["group_b"],
+            "of": rows["test"].str.removeprefix("tost_"),
+            "difference (sd)": rows["effect"],
+            "90 % interval": _intervals(rows),
+            "margin (sd)": rows["margin"],
+            "p (Holm)": rows["p_adjusted"].map(_probability),
+        }
+    )
+
+
+def _intervals(rows: pd.DataFrame) -> list[str]:
+    ends = rows[["ci_low", "ci_high"]].to_numpy()
+    return [f"{low:.2f} to {high:.2f}" if np.isfinite(low) else "none" for low, high in ends]
+
+
+def _probability(p: float) -> str:
+    return "undefined" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def model_table(
+    models: pd.DataFrame, metric: str = "uid_variance", response: str = "level", sample: str = "all"
+) -> pd.DataFrame:
+    """The fixed effects of one model: of `response` (level, spread) on `sample` (all, length-matched)."""
+    rows = models[
+        (models["metric"] == metric) & (models["response"] == response) & (models["sample"] == sample)
+    ]
+    return rows[["term", "estimate", "se", "z", "p", "ci_low", "ci_high", "converged"]].assign(
+        p=rows["p"].map(_probability), converged=rows["converged"].map({True: "yes", False: "no"})
+    )

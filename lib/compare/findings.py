@@ -1,0 +1,408 @@
+"""What a comparison found, in words and numbers that come from its tables.
+
+A finding is about one metric, two groups and one aspect: *level* (Mann–Whitney, Cliff's delta) or
+*spread* between texts (Brown–Forsythe, ratio of variances). Its direction is decided by rule, so
+that a text which quotes it reads right whichever way the results fall:
+
+    more, less       the difference test is significant after Holm's correction, with that sign
+    no difference    it is not, and the equivalence test is: any difference lies within the margin
+    undecided        neither is: the data leave both open
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from lib.errors import StudyError, nearest
+from lib.uid.measures import HEADLINE
+
+Aspect = Literal["level", "spread"]
+Direction = Literal["more", "less", "no difference", "undecided"]
+DIRECTIONS: tuple[Direction, ...] = ("more", "less", "no difference", "undecided")
+ALPHA = 0.05
+TESTS: dict[Aspect, tuple[str, str]] = {
+    "level": ("mann_whitney_u", "tost_level"),
+    "spread": ("brown_forsythe", "tost_spread"),
+}
+# A group's texts with a higher, a lower and an equivalent metric. Lower variance is more uniform.
+LEVEL_WORDS = {
+    "mean_surprisal": ("more surprising than", "less surprising than", "as surprising as"),
+    "uid_variance": ("less uniform than", "more uniform than", "as uniform as"),
+    "uid_pairwise": (
+        "less uniform from token to token than",
+        "more uniform from token to token than",
+        "as uniform from token to token as",
+    ),
+    "tokens": ("longer than", "shorter than", "as long as"),
+}
+SPREAD_WORDS = ("differ more among themselves than", "differ less among themselves than", "differ as much as")
+NAMES = {
+    "mean_surprisal": "mean surprisal",
+    "uid_variance": "UID variance",
+    "uid_pairwise": "UID pairwise",
+    "tokens": "length",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer. `effect` with `low` and `high` is Cliff's delta or the ratio of variances, a to b.
+
+    `low` and `high` are missing where the bootstrap has no interval (groups that do not overlap).
+    `within_margin` says whether the equivalence test is significant, `margin` in standard deviations.
+    """
+
+    metric: str
+    group_a: str
+    group_b: str
+    aspect: Aspect
+    direction: Direction
+    effect: float
+    low: float
+    high: float
+    p: float  # after Holm
+    within_margin: bool
+    margin: float
+
+    @property
+    def numbers(self) -> str:
+        """ "Cliff's delta −0.41, 95 % interval −0.50 to −0.31, p < 0.001"."""
+        name = "Cliff's delta" if self.aspect == "level" else "ratio of variances"
+        interval = (
+            f", 95 % interval {number(self.low)} to {number(self.high)}" if np.isfinite(self.low) else ""
+        )
+        return f"{name} {number(self.effect)}{interval}, {probability(self.p)}"
+
+    def sentence(self, names: Mapping[str, str] | None = None) -> str:
+        """The finding with its numbers; `names` says how to speak of a group ("the base model")."""
+        named = names or {}
+        a, b = (named.get(group, group) for group in (self.group_a, self.group_b))
+        metric = NAMES.get(self.metric, self.metric.replace("_", " "))
+        if self.aspect == "level":
+            default = (f"higher in {metric} than", f"lower in {metric} than", f"alike in {metric} to")
+            words, verb, what = LEVEL_WORDS.get(self.metric, default), "are ", metric
+        else:
+            words, verb, what = SPREAD_WORDS, "", f"spread of {metric} between texts"
+        within = f"within {number(self.margin, 1)} standard deviations"
+        match self.direction:
+            case "more" | "less":
+                word = words[0] if self.direction == "more" else words[1]
+                small = f", though {within}" if self.within_margin else ""
+                return f"Texts of {a} {verb}{word} those of {b}{small} ({what}: {self.numbers})."
+            case "no difference":
+                return f"Texts of {a} {verb}{words[2]} those of {b}, {within} ({what}: {self.numbers})."
+            case _:
+                return f"Whether texts of {a} and of {b} differ in {what} stays open ({self.numbers})."
+
+
+def finding(
+    tests: pd.DataFrame, metric: str, group_a: str, group_b: str, aspect: Aspect = "level"
+) -> Finding:
+    """What `tests` (the table of a comparison) say of a to b; the pair may stand there as b to a.
+
+    Raises StudyError where the pair was not tested on the metric.
+    """
+    difference, equivalence = (_row(tests, metric, group_a, group_b, test) for test in TESTS[aspect])
+    effect, low, high = (float(difference[column]) for column in ("effect", "ci_low", "ci_high"))
+    if difference["group_a"] != group_a:
+        if aspect == "level":
+            effect, low, high = -effect, -high, -low
+        else:
+            with np.errstate(divide="ignore"):
+                effect, low, high = (float(value) for value in 1 / np.array([effect, high, low]))
+    within = bool(equivalence["p_adjusted"] < ALPHA)
+    direction: Direction = "no difference" if within else "undecided"
+    if difference["p_adjusted"] < ALPHA:
+        direction = "more" if effect > (0 if aspect == "level" else 1) else "less"
+    return Finding(
+        metric=metric,
+        group_a=group_a,
+        group_b=group_b,
+        aspect=aspect,
+        direction=direction,
+        effect=effect,
+        low=low,
+        high=high,
+        p=float(difference["p_adjusted"]),
+        within_margin=within,
+        margin=float(equivalence["margin"]),
+    )
+
+
+def _row(tests: pd.DataFrame, metric: str, group_a: str, group_b: str, test: str) -> pd.Series:
+    pair = tests["group_a"].isin([group_a, group_b]) & tests["group_b"].isin([group_a, group_b])
+    found = tests[pair & (tests["metric"] == metric) & (tests["test"] == test)]
+    if len(found) != 1:
+        for name, known in ((metric, tests["metric"]), *((g, _groups(tests)) for g in (group_a, group_b))):
+            if name not in set(known):
+                raise StudyError(f"The comparison has no {name!r}; {nearest(name, set(known))}")
+        raise StudyError(f"The comparison has no {test} of {metric} for {group_a!r} and {group_b!r}.")
+    return found.iloc[0]
+
+
+def _groups(tests: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys([*tests["group_a"], *tests["group_b"]]))
+
+
+def findings(
+    tests: pd.DataFrame,
+    metrics: Sequence[str] = HEADLINE,
+    aspects: Sequence[Aspect] = ("level", "spread"),
+    pairs: Sequence[tuple[str, str]] | None = None,
+) -> list[Finding]:
+    """Every finding on `metrics`, of `pairs` or of all that were tested."""
+    if pairs is None:
+        pairs = list(dict.fromkeys(zip(tests["group_a"], tests["group_b"], strict=True)))
+    tested = set(tests["metric"])
+    return [
+        finding(tests, metric, a, b, aspect)
+        for aspect in aspects
+        for metric in metrics
+        if metric in tested
+        for a, b in pairs
+    ]
+
+
+def strongest(found: Sequence[Finding]) -> Finding:
+    """The finding to begin with: the largest decided difference, else the smallest p."""
+    decided = [f for f in found if f.direction in ("more", "less")]
+    if not decided:
+        return min(found, key=lambda f: f.p if np.isfinite(f.p) else 1)
+    return max(decided, key=_size)
+
+
+def _size(found: Finding) -> float:
+    """Between 0 and 1 for both effects: |delta|, and for a ratio r its like, |r − 1| / (r + 1)."""
+    if found.aspect == "level":
+        return abs(found.effect)
+    return abs(found.effect - 1) / (found.effect + 1)
+
+
+def tuned_pairs(classes: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
+    """The pairs that the claim is about: "base" and "human" to the pairs of a tuned source with one."""
+    tuned = [source for source, name in classes.items() if name in ("instruct", "rlhf")]
+    return {
+        other: [(a, b) for a in tuned for b, name in classes.items() if name == other]
+        for other in ("base", "human")
+    }
+
+
+def pairs_to_begin_with(
+    tests: pd.DataFrame, classes: Mapping[str, str], families: Mapping[str, str], most: int = 12
+) -> list[tuple[str, str]]:
+    """All pairs that were tested or, where they are more than `most`, those that the claim is about.
+
+    These are each tuned source with people, and with the base models of its own family.
+    """
+    pairs = list(dict.fromkeys(zip(tests["group_a"], tests["group_b"], strict=True)))
+    if len(pairs) <= most:
+        return pairs
+    claimed = {
+        frozenset(pair)
+        for other, found in tuned_pairs(classes).items()
+        for pair in found
+        if other == "human" or families[pair[0]] == families[pair[1]]
+    }
+    return [pair for pair in pairs if frozenset(pair) in claimed] or pairs
+
+
+def tally(found: Sequence[Finding]) -> dict[Direction, int]:
+    """How many findings go which way."""
+    return {direction: sum(f.direction == direction for f in found) for direction in DIRECTIONS}
+
+
+def tally_sentence(found: Sequence[Finding], what: str) -> str:
+    """ "Of 6 comparisons of … 4 show more, 1 shows less, 1 is left open." `what` names the quantity."""
+    if not found:
+        return f"There is no comparison of {what}."
+    counts = tally(found)
+    words = {
+        "more": ("shows more", "show more"),
+        "less": ("shows less", "show less"),
+        "no difference": ("shows no difference", "show no difference"),
+        "undecided": ("is left open", "are left open"),
+    }
+    parts = [f"{count} {words[way][count != 1]}" for way, count in counts.items() if count]
+    if len(parts) == 1:
+        noun = "The one comparison" if len(found) == 1 else f"All {len(found)} comparisons"
+        return f"{noun} of {what} {parts[0].split(' ', 1)[1]}."
+    return f"Of {len(found)} comparisons of {what}, {', '.join(parts[:-1])} and {parts[-1]}."
+
+
+def answer(tests: pd.DataFrame, classes: Mapping[str, str], metric: str = "uid_variance") -> dict[str, str]:
+    """The study's question answered: keys "level_base", "spread_base", "level_human", "spread_human".
+
+    Each is a sentence about the tuned models against the base models, and against people.
+    """
+    others = {"base": "the base models", "human": "people"}
+    sentences = {}
+    for other, pairs in tuned_pairs(classes).items():
+        for aspect in TESTS:
+            found = tested(tests, metric, pairs, aspect)
+            sentences[f"{aspect}_{other}"] = _claim(found, others[other], aspect, NAMES.get(metric, metric))
+    return sentences
+
+
+def verdict(
+    tests: pd.DataFrame, classes: Mapping[str, str], other: str = "base", metric: str = "uid_variance"
+) -> str:
+    """What became of both halves of the claim under test: tuned models' texts against those of `other`.
+
+    `other` is "base" or "human".
+    """
+    others = {"base": "base models", "human": "people"}[other]
+    level, spread = (tested(tests, metric, tuned_pairs(classes)[other], aspect) for aspect in TESTS)
+    if not level:
+        return f"No tuned model was compared with {others}."
+    more_uniform, more_alike = _standing(level), _standing(spread)
+    claim = f"That tuned models' texts are more uniform than those of {others}"
+    if more_uniform == more_alike:
+        return f"{claim}, and that they differ less among themselves, {more_uniform}."
+    return f"{claim} {more_uniform}; that they differ less among themselves {more_alike}."
+
+
+def _standing(found: Sequence[Finding]) -> str:
+    """What `found` say of the claim that the first of each pair has less."""
+    ways = {f.direction for f in found}
+    if ways == {"no difference"}:
+        return "is ruled out by this study, within its margin"
+    if not ways & {"more", "less"}:
+        return "is neither found by this study nor ruled out"
+    if ways == {"less"}:
+        return "is what this study finds"
+    if ways == {"more"}:
+        return "is the reverse of what this study finds"
+    if "less" not in ways:
+        return "is not found by this study, and for some models the reverse is"
+    return "is what this study finds for some models" + (", and the reverse for others" * ("more" in ways))
+
+
+def tested(
+    tests: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]], aspect: Aspect
+) -> list[Finding]:
+    """The findings of those `pairs` that were tested, in either order."""
+    there = {frozenset(pair) for pair in zip(tests["group_a"], tests["group_b"], strict=True)}
+    return [finding(tests, metric, a, b, aspect) for a, b in pairs if frozenset((a, b)) in there]
+
+
+def _claim(found: Sequence[Finding], other: str, aspect: Aspect, metric: str) -> str:
+    tuned = f"Tuned models' texts and those of {other}"
+    if not found:
+        return f"{tuned} were not compared."
+    quantity = metric if aspect == "level" else f"spread of {metric} between texts"
+    counts = tally(found)
+    ways = [way for way, count in counts.items() if count]
+    if len(ways) > 1:
+        return tally_sentence(found, f"tuned models with {other} in {quantity}")
+    match ways[0]:
+        case "more" | "less":
+            return (
+                f"Tuned models' texts have {ways[0]} {quantity} than those of {other}, in every comparison."
+            )
+        case "no difference":
+            return f"{tuned} show no difference in {quantity}, within the stated margin."
+        case _:
+            return f"{tuned} could not be told apart in {quantity}, nor shown to be alike."
+
+
+def agreement(first: Sequence[Finding], second: Sequence[Finding]) -> dict[str, int]:
+    """How far two lists of findings agree: "compared", "same", "opposite" (more against less)."""
+    other = {(f.metric, f.group_a, f.group_b, f.aspect): f.direction for f in second}
+    pairs = [
+        (f.direction, other[key])
+        for f in first
+        if (key := (f.metric, f.group_a, f.group_b, f.aspect)) in other
+    ]
+    return {
+        "compared": len(pairs),
+        "same": sum(a == b for a, b in pairs),
+        "opposite": sum({a, b} == {"more", "less"} for a, b in pairs),
+    }
+
+
+def agreement_sentence(first: Sequence[Finding], second: Sequence[Finding], how: str) -> str:
+    """`how` says what was different, as in "With another scorer"."""
+    counts = agreement(first, second)
+    if not counts["compared"]:
+        return f"{how} there is nothing to compare with."
+    opposite = counts["opposite"]
+    turned = "none is reversed" if not opposite else f"{opposite} {'is' if opposite == 1 else 'are'} reversed"
+    return f"{how} {counts['same']} of {counts['compared']} findings are the same and {turned}."
+
+
+def paired_sentence(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> str:
+    """Whether the tests of texts paired by prompt say the same as the unpaired ones of level."""
+    pairs = {}
+    for test in ("mann_whitney_u", "wilcoxon_signed_rank"):
+        rows = tests[(tests["test"] == test) & tests["metric"].isin(metrics)]
+        signs = np.where(rows["p_adjusted"] < ALPHA, np.sign(rows["effect"]), 0)
+        keys = zip(rows["metric"], rows["group_a"], rows["group_b"], strict=True)
+        pairs[test] = dict(zip(keys, signs, strict=True))
+    both = [(sign, pairs["wilcoxon_signed_rank"][key]) for key, sign in pairs["mann_whitney_u"].items()
+            if key in pairs["wilcoxon_signed_rank"]]  # fmt: skip
+    if not both:
+        return "No two groups have texts of the same prompts, so no test is paired."
+    same, reversed_ = sum(a == b for a, b in both), sum(a * b < 0 for a, b in both)
+    turned = "none is reversed" if not reversed_ else f"{reversed_} reversed"
+    return f"Paired by prompt, {same} of {len(both)} differences in level come out the same, {turned}."
+
+
+def matched_sentence(
+    models: pd.DataFrame, term: str, metric: str = "uid_variance", reference: str = "human", where: str = ""
+) -> str:
+    """What the mixed models say of `term` (such as "class[rlhf]") on all texts and at matched length.
+
+    `reference` is the class that the term is set against; `where` says for which part of the texts
+    the term is ("in the dataset news"), where it is for a part.
+    """
+    name = NAMES.get(metric, metric)
+    parts = []
+    for sample, words in (("all", "on all texts"), ("length-matched", "on texts matched for length")):
+        rows = models[
+            (models["metric"] == metric)
+            & (models["response"] == "level")
+            & (models["sample"] == sample)
+            & (models["term"] == term)
+        ]
+        if rows.empty:
+            parts.append(f"not estimated {words}")
+            continue
+        row = rows.iloc[0]
+        doubt = "" if row["converged"] else "; the fit did not converge"
+        way = "higher" if row["ci_low"] > 0 else "lower" if row["ci_high"] < 0 else "not clearly different"
+        parts.append(
+            f"{way} {words} (by {number(row['estimate'])}, 95 % interval {number(row['ci_low'])} to "
+            f"{number(row['ci_high'])}, {row['n']} texts{doubt})"
+        )
+    text_class = term.removeprefix("class[").removesuffix("]")
+    others = "people" if reference == "human" else f"class {reference}"
+    return (
+        f"With length held constant, {name} of texts of class {text_class}, set against those of {others}"
+        f"{where and ' '}{where}, is {parts[0]} and {parts[1]}."
+    )
+
+
+def numbers(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """numbers(summary)["human"]["uid_variance"]["mean"]: the summaries over all datasets."""
+    rows = summary[summary["dataset"] == "all"] if (summary["dataset"] == "all").any() else summary
+    columns = ["texts", "failed", "n", "missing", "mean", "median", "std", "min", "q25", "q75", "max"]
+    made: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows.to_dict("records"):
+        made.setdefault(row["group"], {})[row["metric"]] = {column: row[column] for column in columns}
+    return made
+
+
+def number(value: float, digits: int = 2) -> str:
+    """With a true minus sign; never "−0.00"."""
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def probability(p: float) -> str:
+    """ "p < 0.001", "p = 0.012", or "p undefined" where nothing varies."""
+    if not np.isfinite(p):
+        return "p undefined"
+    return "p < 0.001" if p < 0.001 else f"p = {min(p, 1):.3f}"

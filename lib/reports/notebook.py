@@ -1,0 +1,101 @@
+"""What a notebook's first cell needs: its parameters checked, its charts drawn for every reader."""
+
+import json
+import logging
+import types
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import vl_convert as vlc
+from IPython.display import Markdown, display
+
+from lib.figures.theme import lean  # its import also registers the theme of every chart
+from lib.params.run import Run, check_parameters, resolve
+
+VEGALITE = f"application/vnd.vegalite.v{alt.SCHEMA_VERSION.split('.')[0].lstrip('v')}+json"
+IPYTHON_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
+
+
+def begin(step: str, namespace: Mapping[str, Any]) -> Run:
+    """The run that the parameters in a notebook's `globals()` describe, with a line that says it.
+
+    Raises StudyError, in one sentence, for a parameter that does not exist or is not allowed.
+    """
+    prepare()
+    run = resolve(step, given_parameters(namespace))
+    changed = "".join(f" · {name} = {value!r}" for name, value in run.overridden.items())
+    display(
+        Markdown(
+            f"**{run.source_name}** ({run.source.text_class}) · dataset **{run.dataset_name}** · "
+            f"scorer **{run.scorer_name}** · study **{run.study_name}**{changed}"
+        )
+    )
+    return run
+
+
+def begin_comparison(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The checked parameters of 04_compare in a notebook's `globals()`."""
+    prepare()
+    return check_parameters("04_compare", given_parameters(namespace))
+
+
+def given_parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values among a notebook's names: its parameters, and what papermill injected."""
+    plain = (str, int, float, bool, list, dict, tuple, types.NoneType)
+    return {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_") and name not in IPYTHON_NAMES and isinstance(value, plain)
+    }
+
+
+def prepare() -> None:
+    """Draw charts offline, show tables as Markdown, keep libraries' chatter out of the report."""
+    alt.renderers.register("study", chart_mimebundle)
+    alt.renderers.enable("study")
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def chart_mimebundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """A chart for every reader: live in JupyterLab and reports, SVG and PNG for paper and print.
+
+    There is no text/html among the forms: with one, Quarto would load require.js from the network.
+    """
+    spec = lean(spec)
+    source = json.dumps(spec)
+    return {
+        VEGALITE: spec,
+        "image/svg+xml": vlc.vegalite_to_svg(source),
+        "image/png": vlc.vegalite_to_png(source, scale=2),
+        "text/plain": spec.get("description", "a chart"),
+    }
+
+
+def say(text: str) -> Markdown:
+    return Markdown(text)
+
+
+def table(rows: pd.DataFrame, caption: str = "", digits: int = 3) -> Markdown:
+    """`rows` as a Markdown table, which HTML, PDF and Quarto all show; text stays as it is."""
+    if rows.empty:
+        return Markdown(f"{caption}:\n\n*none*" if caption else "*none*")
+    shown = rows.apply(lambda column: column.map(lambda value: _cell(value, digits)))
+    right = ["right" if pd.api.types.is_numeric_dtype(rows[column]) else "left" for column in rows]
+    text = shown.to_markdown(index=False, disable_numparse=True, colalign=right)
+    return Markdown(f"{caption}:\n\n{text}" if caption else text)
+
+
+def _cell(value: Any, digits: int) -> str:
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value:.{digits}f}"
+    return "–" if pd.isna(value) else str(value)
+
+
+def tables(*tables_with_captions: tuple[pd.DataFrame, str]) -> Markdown:
+    """Several tables one below the other; those without rows are left out."""
+    shown = [table(rows, caption).data for rows, caption in tables_with_captions if len(rows)]
+    return Markdown("\n\n".join(shown))

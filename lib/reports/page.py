@@ -1,0 +1,117 @@
+"""HTML reports of executed notebooks, and the front page that links them.
+
+A report is one file that loads nothing from anywhere: charts stand in it as SVG, which prints, and
+as Vega-Lite, which the page's own copy of Vega brings to life.
+"""
+
+import html
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import jinja2
+import nbformat
+import vl_convert as vlc
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors import Preprocessor
+from nbformat import NotebookNode
+
+from lib import paths
+from lib.figures.theme import lean
+from lib.reports import cells
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class ChartFigures(Preprocessor):
+    """Turn each stored Vega-Lite chart into a figure: its SVG, its alternative text, its spec."""
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
+        for output in cell.get("outputs", []):
+            spec = next((v for k, v in output.get("data", {}).items() if k.startswith(VEGALITE_PREFIX)), None)
+            if spec is not None:
+                svg, caption = output["data"].get("image/svg+xml", ""), cells.options(cell).get("fig-cap", "")
+                output["data"] = {"text/html": chart_figure(spec, svg, caption)}
+                resources["report"]["has_charts"] = True
+        return cell, resources
+
+
+VEGALITE_PREFIX = "application/vnd.vegalite."
+
+
+def chart_html(chart: alt.TopLevelMixin) -> str:
+    """A chart of the project as the figure that `chart_figure` makes of a stored one."""
+    spec = lean(chart.to_dict())
+    return chart_figure(spec, vlc.vegalite_to_svg(json.dumps(spec)))
+
+
+def chart_figure(spec: dict[str, Any], svg: str, caption: str = "") -> str:
+    """One chart as HTML. The spec stands in a script element, where only "</" could end it."""
+    description = html.escape(spec.get("description", "chart"), quote=True)
+    data = json.dumps(spec).replace("<", "\\u003c")
+    said = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return (
+        f'<figure class="chart" role="group" aria-label="{description}"><div class="view">{svg}</div>'
+        f'<script type="application/json">{data}</script>{said}</figure>'
+    )
+
+
+def write_report(notebook: Path) -> Path:
+    """Write the HTML of an executed `notebook` beside it and return its path."""
+    content = nbformat.read(notebook, as_version=4)
+    exporter = HTMLExporter(
+        template_name="report",
+        extra_template_basedirs=[str(TEMPLATES)],
+        preprocessors=[ChartFigures],
+        embed_images=True,
+    )
+    page, _ = exporter.from_notebook_node(content, resources={"report": _report_resources(notebook, content)})
+    return write_page(notebook.with_suffix(".html"), page)
+
+
+def page_of(template: str, **values: Any) -> str:
+    """The HTML that `template`, a file of `TEMPLATES`, makes of `values`; they are escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(template).render(style=style(), **values)
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Write `page` as `path` in one step, so that nobody reads half of it; return `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(page)
+    temporary.replace(path)
+    return path
+
+
+def _report_resources(notebook: Path, content: NotebookNode) -> dict[str, Any]:
+    depth = len(notebook.relative_to(paths.index_page().parent).parts) - 1
+    given = content.metadata.get("papermill", {}).get("parameters", {})
+    about = given.get("model") or given.get("comparison") or ""
+    return {
+        "title": f"{notebook.stem} {about}".strip(),
+        "home": "../" * depth + "index.html",
+        "style": style(),
+        "vega": vega_bundle(),
+        "hydrate": hydrate_script(),
+        "has_charts": False,
+    }
+
+
+def style() -> str:
+    return (TEMPLATES / "style.css").read_text()
+
+
+def hydrate_script() -> str:
+    return (TEMPLATES / "hydrate.js").read_text()
+
+
+@cache
+def vega_bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that may stand inside a page."""
+    bundle: str = vlc.javascript_bundle()  # type: ignore[call-arg]  # the snippet has a default
+    return bundle.replace("</script", "<\\/script")

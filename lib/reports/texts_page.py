@@ -1,0 +1,160 @@
+"""A dataset's page of texts: what each source wrote after the same opening, side by side.
+
+    python -m lib.reports.texts_page demo pydocs
+
+The texts lie in the page as compressed JSON, and only those that are looked at are drawn, so a
+thousand of them stay quick. The page loads nothing from anywhere.
+"""
+
+import argparse
+import base64
+import json
+import math
+import sys
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib import paths, store
+from lib.errors import StudyError
+from lib.params import load_study
+from lib.reports import page as report
+from lib.reports import shaded as text_view
+
+METRICS = ("tokens", "mean_surprisal", "uid_variance", "uid_pairwise")
+MOST_TOKENS = 450_000  # of a page; about 3 MB
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("study")
+    parser.add_argument("dataset")
+    arguments = parser.parse_args()
+    try:
+        print(paths.shown(write_text_page(arguments.study, arguments.dataset)))
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def write_text_page(study_name: str, dataset: str) -> Path:
+    """Write the page of `dataset`, scored by the study's first scorer; return its path.
+
+    Raises StudyError for a file of an earlier step that is missing or broken.
+    """
+    study = load_study(study_name)
+    scorer = study.scorers[0]
+    tables = {source: _texts_of(source, dataset, scorer) for source in study.sources}
+    documents = _documents(tables)
+    kept = _as_many_as_fit(documents)
+    page = page_of(dataset, scorer, study.sources, kept, left_out=len(documents) - len(kept))
+    return report.write_page(paths.texts_page(dataset), page)
+
+
+def page_of(
+    dataset: str, scorer: str, sources: Sequence[str], documents: list[dict[str, Any]], *, left_out: int
+) -> str:
+    """The HTML of a page with `documents`, of which `left_out` further ones are not on it."""
+    content = {"sources": list(sources), "metrics": list(METRICS), "documents": documents}
+    packed = zlib.compress(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), 9)
+    script = (report.TEMPLATES / "texts.js").read_text()
+    return report.page_of(
+        "texts.html.j2",
+        title=f"Texts of {dataset}",
+        scorer=scorer,
+        documents=len(documents) + left_out,
+        left_out=left_out,
+        scale=text_view.scale(),
+        data=base64.b64encode(packed).decode(),
+        script=script.replace("{{darkest}}", str(text_view.DARKEST)).replace("{{shade}}", text_view.SHADE),
+    )
+
+
+def _texts_of(source: str, dataset: str, scorer: str) -> dict[str, dict[str, Any]]:
+    """By `doc_id`: the opening, and the text with the length, tenths of bits and rank of each token."""
+    texts = store.read(
+        paths.texts(dataset, source), "make study", ["doc_id", "title", "prompt", "text", "status"]
+    )
+    columns = ["doc_id", "start", "end", "surprisal", "rank"]
+    tokens = store.read(paths.surprisals(scorer, dataset, source), "make study", columns)
+    metrics = store.read(paths.uid(scorer, dataset, source), "make study", ["doc_id", *METRICS])
+    of_text = dict(tuple(tokens.groupby("doc_id", sort=False)))
+    measured = metrics.set_index("doc_id")
+    found = {}
+    for row in texts.fillna({"title": "", "prompt": "", "text": ""}).itertuples():
+        own = of_text.get(row.doc_id, tokens.iloc[:0])
+        found[row.doc_id] = {
+            "title": row.title,
+            "prompt": row.prompt,
+            "status": row.status,
+            **_in_script_units(row.text, own),
+            "metrics": _rounded(measured.loc[row.doc_id] if row.doc_id in measured.index else None),
+        }
+    return found
+
+
+def _in_script_units(text: str, tokens: pd.DataFrame) -> dict[str, Any]:
+    """Lengths in UTF-16 units, which JavaScript counts in; bits in tenths; rank 0 where there is none.
+
+    A gap between tokens goes to the next one.
+    """
+    wide = [0]
+    for character in text:
+        wide.append(wide[-1] + (2 if ord(character) > 0xFFFF else 1))
+    ends = [wide[end] for end in tokens["end"]]
+    lengths = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    bits = [round(10 * bits) for bits in tokens["surprisal"]]
+    return {
+        "text": text,
+        "lengths": lengths,
+        "bits": bits,
+        "ranks": tokens["rank"].fillna(0).astype(int).tolist(),
+    }
+
+
+def _rounded(values: pd.Series | None) -> dict[str, float | None]:
+    if values is None:
+        return dict.fromkeys(METRICS)
+    return {
+        name: None if math.isnan(value) else float(f"{value:.4g}") if name != "tokens" else int(value)
+        for name, value in values.items()
+    }
+
+
+def _documents(tables: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    ids = dict.fromkeys(doc_id for table in tables.values() for doc_id in table)
+    documents = []
+    for doc_id in ids:
+        texts = {source: table[doc_id] for source, table in tables.items() if doc_id in table}
+        opening = next(iter(texts.values()))
+        documents.append(
+            {
+                "doc_id": doc_id,
+                "title": opening["title"],
+                "prompt": opening["prompt"],
+                "texts": {
+                    source: {k: v for k, v in text.items() if k not in ("title", "prompt")}
+                    for source, text in texts.items()
+                },
+            }
+        )
+    return documents
+
+
+def _as_many_as_fit(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    kept: list[dict[str, Any]] = []
+    tokens = 0
+    for document in documents:
+        tokens += sum(len(text["bits"]) for text in document["texts"].values())
+        if kept and tokens > MOST_TOKENS:
+            break
+        kept.append(document)
+    return kept
+
+
+if __name__ == "__main__":
+    sys.exit(main())

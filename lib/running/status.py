@@ -1,0 +1,116 @@
+"""What of a study is done, stale or missing, and why: `python -m lib.running.status demo` (`make status`)."""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from lib import paths
+from lib.errors import StudyError
+from lib.params import Study, load_study
+from lib.running.study import snakemake_command
+
+REASONS = {
+    "Missing output files": "missing",
+    "Updated input files": "stale",
+    "Input files updated by another job": "stale",
+    "Params have changed since last execution": "stale",
+    "Set of input files has changed since last execution": "stale",
+}
+STEPS = {"generate": "01_generate", "surprisal": "02_surprisal", "uid": "03_uid", "compare": "04_compare"}
+WILDCARDS = ("dataset", "source", "further", "comparison")  # in this order in the name of a step
+MOST_FILES = 3
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("study", nargs="?", default="demo")
+    try:
+        table = status(parser.parse_args().study)
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(table.to_markdown(index=False, tablefmt="plain"))
+    counts = table["state"].value_counts()
+    print("\n" + ", ".join(f"{counts[state]} {state}" for state in counts.index))
+    return 0
+
+
+def status(name: str) -> pd.DataFrame:
+    """Columns `step`, `of`, `state` (done, stale or missing) and `why`, one row per step of the study.
+
+    Raises StudyError if Snakemake cannot say, a params file being wrong for instance.
+    """
+    study = load_study(name)
+    planned = dict(_planned(name))
+    rows = []
+    for step, about in _steps(study):
+        reason = planned.get((step, about))
+        state, why = ("done", "") if reason is None else _state(reason)
+        rows.append({"step": STEPS.get(step, step), "of": " ".join(about), "state": state, "why": why})
+    return pd.DataFrame(rows)
+
+
+def _steps(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every step of `study` as Snakemake's rule and the values of its wildcards."""
+    for dataset in study.datasets:
+        if not study.imported:
+            yield "documents", (dataset,)
+        for source in study.sources:
+            yield "generate", (dataset, source)
+            for place, scorer in enumerate(study.scorers):
+                further = (scorer,) if place else ()
+                for step in ("surprisal", "uid"):
+                    yield (f"{step}_further" if further else step), (dataset, source, *further)
+        yield "text_page", (dataset,)
+    for comparison in study.comparisons:
+        yield "compare", (comparison,)
+    yield "index", ()
+    if study.paper:
+        yield "paper_notebook", ()
+        if shutil.which("quarto"):
+            yield "paper", ()
+
+
+def _planned(name: str) -> Iterator[tuple[tuple[str, tuple[str, ...]], str]]:
+    """What a run would do now, and Snakemake's reason for it."""
+    done = subprocess.run(
+        [*snakemake_command(name), "--dry-run"], cwd=paths.root(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if "StudyError" in line]
+        raise StudyError(said[-1].partition("StudyError: ")[2] if said else done.stderr.strip()[-500:])
+    for block in re.split(r"\n(?=(?:local)?rule \w+:)", done.stdout + done.stderr)[1:]:
+        rule = block.split()[1].rstrip(":")
+        reason = re.search(r"^ +reason: (.*)$", block, re.M)
+        wildcards = re.search(r"^ +wildcards: (.*)$", block, re.M)
+        values = dict(pair.split("=", 1) for pair in wildcards[1].split(", ")) if wildcards else {}
+        yield (rule, tuple(values[name] for name in WILDCARDS if name in values)), reason[1] if reason else ""
+
+
+def _state(reason: str) -> tuple[str, str]:
+    first = reason.split("; ")[0]
+    kind, _, names = first.partition(": ")
+    files = [_shown(file) for file in names.split(", ") if file]
+    code = [file for file in files if file.startswith("lib/")]
+    files = [file for file in files if file not in code] + (["the code in lib/"] if code else [])
+    more = f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else ""
+    why = {"missing": "not made yet", "stale": "changed: "}[REASONS.get(kind, "stale")]
+    if kind == "Input files updated by another job":
+        why = "follows from: "
+    state = REASONS.get(kind, "stale")
+    return state, why if state == "missing" else why + ", ".join(files[:MOST_FILES]) + more
+
+
+def _shown(file: str) -> str:
+    path = Path(file)
+    return str(path.relative_to(paths.root())) if path.is_relative_to(paths.root()) else file
+
+
+if __name__ == "__main__":
+    sys.exit(main())

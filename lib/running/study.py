@@ -1,0 +1,114 @@
+"""Run a whole study: `python -m lib.running.study demo` (`make study`)."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import IO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from lib import paths, progress
+from lib.errors import StudyError
+from lib.params import load_study
+
+QUARTO_HINT = (
+    "The paper was not rendered: Quarto is not on PATH. "
+    "Get it from quarto.org, then run `make study` again (or `quarto render paper/`)."
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("study", nargs="?", default="demo")
+    arguments = parser.parse_args()
+    try:
+        return run_study(arguments.study)
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def run_study(name: str) -> int:
+    """Bring every file of the study `name` up to date; the exit status of Snakemake."""
+    study = load_study(name)
+    started = time.monotonic()
+    status = snakemake(name)
+    if status == 0:
+        print(f"{study.title}: up to date after {time.monotonic() - started:.0f} s.")
+        print(f"  reports  {os.path.relpath(paths.index_page())}")
+        if study.paper:
+            pages = [paths.paper_page(kind) for kind in ("html", "pdf")]
+            there = shutil.which("quarto") and all(page.exists() for page in pages)
+            named = ", ".join(os.path.relpath(page) for page in pages)
+            print(f"  paper    {named}" if there else f"  {QUARTO_HINT}")
+    else:
+        print("The study is not complete; what failed is said above, the rest is kept.", file=sys.stderr)
+    return status
+
+
+SAID = ("error:", "  what it had done:", "  to run just this again:")
+
+
+def snakemake_command(name: str) -> list[str]:
+    """The command that brings the study `name` up to date."""
+    file = Path(__file__).parents[2] / "Snakefile"
+    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--keep-going", "--rerun-incomplete"]
+    command += ["--rerun-triggers", "mtime", "input", "params"]
+    return [*command, "--snakefile", str(file), "--config", f"study={name}"]
+
+
+def snakemake(name: str) -> int:
+    """Run the Snakefile; of its chatter only what a person acts on reaches the terminal.
+
+    On a terminal the last lines say what runs, how far it is, and how long it will take.
+    """
+    command = [*snakemake_command(name), "--quiet", "host", "progress", "reason", "rules"]
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"PYTHONWARNINGS": "ignore", "QUARTO_PYTHON": sys.executable}
+        environment[progress.FOLDER] = folder
+        with (
+            Live(get_renderable=partial(_running, Path(folder)), console=console, transient=True) as live,
+            subprocess.Popen(
+                command,
+                cwd=paths.root(),
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            ) as process,
+        ):
+            made = Thread(target=_pass_on, args=(process.stdout, live.console))
+            made.start()
+            lines = []
+            for line in process.stderr or ():
+                lines.append(line)
+                if line.startswith(SAID):
+                    live.console.print(line, end="")
+            made.join()
+    if process.returncode and not any(line.startswith(SAID) for line in lines):
+        print("".join(lines[-30:]), file=sys.stderr)  # Snakemake's own trouble
+    return process.returncode
+
+
+def _running(folder: Path) -> Text:
+    return Text("\n".join(progress.lines(folder)), overflow="ellipsis", no_wrap=True)
+
+
+def _pass_on(stream: IO[str] | None, console: Console) -> None:
+    for line in stream or ():
+        console.print(line, end="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,323 @@
+"""Step 02: every token of every text gets its surprisal, −log₂ p(token | what came before), in bits.
+
+The sequence that the scorer reads is BOS, the prompt's tokens, the text's tokens. Prompt and text
+are tokenised apart, so that no token straddles the border and the text's tokens tile the text. BOS
+stands there once; the further windows of a long text begin in its midst and have none.
+
+As a library:
+
+    from lib.surprisal import score
+
+    score(["The cat sat on the mat."], scorer="tiny-scorer")
+"""
+
+import gc
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lib import paths, store
+from lib.backends import weights
+from lib.backends.scoring import TextScoringModel, open_scoring_model
+from lib.batches import batches
+from lib.datasets import imported
+from lib.params import LlamaCpp, Transformers, Weights, load_scorer
+from lib.params.run import Run, command
+from lib.progress import Bar
+from lib.surprisal.rows import SCHEMA, WORD_SCHEMA, Text, described, score_rows
+
+UNITS = {
+    "surprisal": "bits",
+    "entropy": "bits",
+    "surprisal_uncorrected": "bits",
+    "start": "characters",
+    "end": "characters",
+    "context": "tokens",
+    "rank": "place among the scorer's vocabulary, 1 for the most probable token",
+}
+CODE = (
+    "lib.surprisal.scoring",
+    "lib.surprisal.rows",
+    "lib.surprisal.windows",
+    "lib.surprisal.words",
+    "lib.backends.scoring",
+    "lib.backends.softmax",
+    "lib.backends.vocabulary",
+)
+# Per backend: what else decides the scores, of our code and of others'.
+BACKENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "transformers": (
+        ("lib.backends.attention", "lib.backends.packed", "lib.backends.transformers_scoring"),
+        ("torch", "transformers", "tokenizers"),
+    ),
+    "llama_cpp": (
+        ("lib.backends.llama_cpp_model", "lib.backends.llama_cpp_scoring"),
+        ("torch", "llama-cpp-python"),
+    ),
+    "openai": (("lib.backends.openai_scoring",), ()),  # the server scores
+}
+CHARACTERS_PER_PART = 32_768
+TEXTS_FOR_DEVIATION = 8
+
+
+@dataclass(frozen=True)
+class ScoringSummary:
+    """What was scored and how fast.
+
+    `scored_now` counts the tokens of this run, 0 if all was there; `seconds` is what they took,
+    without opening the scorer. `not_scored` maps a doc_id to the reason. `measured` is what the run
+    found out about the scorer: its BOS, window and stride, and the deviation of its dtype.
+    """
+
+    texts: int
+    tokens: int
+    words: int
+    scored_now: int
+    seconds: float
+    not_scored: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.scored_now / self.seconds if self.scored_now else 0.0
+
+    def table(self) -> pd.DataFrame:
+        speed = f"{self.tokens_per_second:,.0f}" if self.scored_now else "all there already"
+        row = {
+            "texts": self.texts,
+            "tokens": self.tokens,
+            "words": self.measured.get("why_no_words") or self.words,
+            "tokens per second": speed,
+            "texts not scored": len(self.not_scored),
+        }
+        if deviation := self.measured.get("deviation"):
+            row["deviation from float32"] = deviation.get("not_measured") or (
+                f"{deviation['mean_absolute']:.4f} bits a token, at most {deviation['largest']:.3f}"
+            )
+        return pd.DataFrame([row])
+
+    def not_scored_table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.not_scored.items(), columns=["doc_id", "reason"])
+
+
+def score(
+    texts: Sequence[str], scorer: str, prompts: Sequence[str] | None = None, *, entropy: bool = False
+) -> pd.DataFrame:
+    """The tokens of `texts` as rows of `SCHEMA`; `doc_id` is a text's number, "0" for the first.
+
+    `scorer` is the name of a params file. Warns of a text that cannot be scored, an empty one say.
+    Raises StudyError if there is no such scorer or it cannot be opened.
+    """
+    declared = load_scorer(scorer)
+    declared = declared.model_copy(
+        update={"scoring": declared.scoring.model_copy(update={"entropy": entropy})}
+    )
+    given = prompts if prompts is not None else [""] * len(texts)
+    rows = [Text(str(i), prompt, text) for i, (prompt, text) in enumerate(zip(given, texts, strict=True))]
+    model = open_scoring_model(declared.weights)
+    parts = [score_rows(model, declared.scoring, part) for part in _parts(rows)]
+    for part in parts:
+        for doc_id, reason in part.not_scored.items():
+            warnings.warn(f"Text {doc_id} is not scored: {reason}.", stacklevel=2)
+    return pa.concat_tables([SCHEMA.empty_table(), *(part.tokens for part in parts)]).to_pandas()
+
+
+def score_texts(run: Run) -> ScoringSummary:
+    """Write `paths.surprisals` and `paths.words` of the run's source.
+
+    Texts without a word (an error, or nothing written) and those that the scorer cannot do are left
+    out and listed with the reason. A run that was stopped continues after its last complete part;
+    complete files are left alone.
+
+    Raises StudyError for a missing or broken file of texts, missing weights, or a window that does
+    not suit the scorer.
+    """
+    rows = store.read(
+        paths.texts(run.dataset_name, run.source_name),
+        command("01_generate", run),
+        ["doc_id", "prompt", "text", "status", "error"],
+    ).fillna({"prompt": "", "text": "", "error": ""})
+    not_scored = {
+        row.doc_id: row.error or "the text is empty"
+        for row in rows.itertuples()
+        if row.status == "error" or not row.text
+    }
+    texts = [
+        Text(row.doc_id, row.prompt, row.text) for row in rows.itertuples() if row.doc_id not in not_scored
+    ]
+    tokens_path = paths.surprisals(run.scorer_name, run.dataset_name, run.source_name)
+    words_path = paths.words(run.scorer_name, run.dataset_name, run.source_name)
+    made = _record(run)
+    scored_now, seconds = 0, 0.0
+    with store.lock(tokens_path):
+        there = store.is_complete(tokens_path, made) and store.is_complete(words_path, made)
+        if run.study.imported and (run.regenerate or not there):
+            _import(run, rows, made)
+        elif run.regenerate or not there:
+            scored_now, seconds = _score_in_parts(
+                run,
+                texts,
+                store.Parts(tokens_path, SCHEMA, made, fresh=run.regenerate),
+                store.Parts(words_path, WORD_SCHEMA, made, fresh=run.regenerate),
+            )
+        measured = store.measured(tokens_path)
+    not_scored |= measured.pop("not_scored", {})
+    return ScoringSummary(
+        texts=len(rows) - len(not_scored),
+        tokens=pq.read_metadata(tokens_path).num_rows,
+        words=pq.read_metadata(words_path).num_rows,
+        scored_now=scored_now,
+        seconds=seconds,
+        not_scored=not_scored,
+        measured=measured,
+    )
+
+
+def _import(run: Run, rows: pd.DataFrame, made: store.Record) -> None:
+    """Write both files from the surprisals that the study imports."""
+    place = (run.scorer_name, run.dataset_name, run.source_name)
+    tables, not_scored = imported.tokens(run, rows, SCHEMA)
+    found = {"not_scored": not_scored, "why_no_words": imported.NO_WORDS}
+    store.write(paths.words(*place), WORD_SCHEMA.empty_table(), WORD_SCHEMA, made)
+    store.write_stream(paths.surprisals(*place), tables, SCHEMA, {**made, store.MEASURED: found})
+
+
+def read_tokens(run: Run) -> pd.DataFrame:
+    """The rows of `SCHEMA` of the run's source."""
+    path = paths.surprisals(run.scorer_name, run.dataset_name, run.source_name)
+    return store.read(path, command("02_surprisal", run))
+
+
+def most_surprising(tokens: pd.DataFrame, count: int = 15, at_least: int = 5) -> pd.DataFrame:
+    """The tokens with the highest mean surprisal among those that occur at least `at_least` times."""
+    by_token = tokens.groupby("token")["surprisal"].agg(occurrences="size", mean_surprisal="mean")
+    by_token = by_token[by_token["occurrences"] >= at_least].nlargest(count, "mean_surprisal").reset_index()
+    return by_token.assign(token=by_token["token"].map(repr))
+
+
+def _score_in_parts(
+    run: Run, texts: Sequence[Text], tokens: store.Parts, words: store.Parts
+) -> tuple[int, float]:
+    """Score the parts that are not there yet; how many tokens that was, and the seconds it took."""
+    parts = list(_parts(texts))
+    # A run may have been stopped between the two files.
+    words_there = not run.regenerate and store.is_complete(words.path, words.made)
+    missing = [n for n in range(len(parts)) if not (tokens.done(n) and (words_there or words.done(n)))]
+    count, seconds = 0, 0.0
+    if missing:
+        deviation = _deviation(run, texts) if missing[0] == 0 else None
+        model = open_scoring_model(run.scorer.weights)
+        how = described(model, run.scorer.scoring)
+        began = perf_counter()
+        with _progress(sum(_size(parts[number]) for number in missing)) as progress:
+            for number in missing:
+                part = score_rows(model, run.scorer.scoring, parts[number])
+                found = {**how, "not_scored": part.not_scored}
+                if number == 0 and deviation:
+                    found["deviation"] = deviation
+                words.write(number, part.words)
+                tokens.write(number, part.tokens, found)
+                count += len(part.tokens)
+                progress.set_postfix_str(f"{count / (perf_counter() - began):,.0f} tokens/s", refresh=False)
+                progress.update(_size(parts[number]))
+        seconds = perf_counter() - began
+    measured: dict[str, Any] = {}
+    for number in range(len(parts)):
+        found = tokens.measured(number)
+        measured |= {**found, "not_scored": measured.get("not_scored", {}) | found["not_scored"]}
+    if missing or not words_there:
+        words.finish(len(parts))
+    tokens.finish(len(parts), measured)
+    return count, seconds
+
+
+def _progress(characters: int) -> Bar:
+    line = "{desc}: {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
+    return Bar(total=characters, desc="scoring", ascii=True, bar_format=line)
+
+
+def _size(texts: Sequence[Text]) -> int:
+    return sum(len(text.prompt) + len(text.text) for text in texts)
+
+
+def _deviation(run: Run, texts: Sequence[Text]) -> dict[str, Any] | None:
+    """How far the scorer's dtype takes surprisal from float32, in bits, on the first few texts."""
+    declared = run.scorer.weights
+    exact = _in_float32(declared)
+    if exact is None:
+        return None
+    sample = texts[:TEXTS_FOR_DEVIATION]
+    tables = []
+    for which in (declared, exact):
+        model = open_scoring_model(which)
+        if not isinstance(model, TextScoringModel) and 4 * model.parameters > _memory():
+            return {"not_measured": "float32 does not fit into memory"}
+        scored = score_rows(model, run.scorer.scoring, sample)
+        if scored.not_scored:
+            return {"not_measured": f"{which.backend}: {next(iter(scored.not_scored.values()))}"}
+        tables.append(scored.tokens.select(["token", "surprisal"]).to_pandas())
+        del model
+        gc.collect()
+    found, expected = tables
+    if not found["token"].equals(expected["token"]):
+        return {"not_measured": "the two make other tokens of a text"}
+    apart = found["surprisal"] - expected["surprisal"]
+    return {
+        "texts": len(sample),
+        "tokens": len(apart),
+        "mean_absolute": float(apart.abs().mean()),
+        "largest": float(apart.abs().max()),
+        "mean": float(apart.mean()),
+    }
+
+
+def _in_float32(declared: Weights) -> Weights | None:
+    """The same model in float32, or None if it is that already or nobody knows where it lies."""
+    match declared:
+        case Transformers(dtype=dtype) if dtype != "float32":
+            return declared.model_copy(update={"dtype": "float32"})
+        case LlamaCpp(reference=str(model)):
+            return Transformers(backend="transformers", model=model)
+        case _:
+            return None
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _parts(texts: Sequence[Text]) -> Iterator[list[Text]]:
+    """Consecutive texts of about `CHARACTERS_PER_PART`: what one interruption can cost."""
+    return batches(texts, lambda text: _size([text]), CHARACTERS_PER_PART)
+
+
+def _record(run: Run) -> store.Record:
+    texts = paths.texts(run.dataset_name, run.source_name)
+    if run.study.imported:
+        return store.record(
+            "02_surprisal",
+            parameters={"scorer": run.scorer_name, "import": run.study.imported.model_dump()},
+            inputs={"texts": store.file_hash(texts), "imported": imported.identity(run)},
+            packages=(),
+            units=UNITS,
+            code=("lib.datasets.imported",),
+        )
+    declared = run.scorer.weights
+    code, packages = BACKENDS[declared.backend]
+    scoring = run.scorer.scoring.model_dump()
+    return store.record(
+        "02_surprisal",
+        parameters={"scorer": run.scorer_name, "weights": weights.deciding(declared), "scoring": scoring},
+        inputs={"texts": store.file_hash(texts), "weights": weights.identity(declared)},
+        packages=packages,
+        units=UNITS,
+        code=(*CODE, *code),
+    )

@@ -1,0 +1,1 @@
+"""Step 03: measures of a text, and contours."""

@@ -1,0 +1,79 @@
+"""Where in a text information is dense: mean surprisal by position (Tsipidi et al. 2024).
+
+"Surprise! Uniform Information Density Isn't the Whole Story: Predicting Surprisal Contours in
+Long-form Discourse". Every table has the columns `position`, `mean`, `low`, `high` (bits) and
+`texts`. A text is averaged at each position first, so that long ones do not weigh more; the band is
+±1.96 standard errors over texts.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lib import paths, store
+from lib.datasets.sentences import sentences
+
+BINS = 20
+SHARE = 0.25  # of the texts: a position that fewer of them reach is left out
+COLUMNS = ["doc_id", "position", "surprisal"]
+
+
+def by_relative_position(tokens: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
+    """`position` is the middle of each of `bins` parts of a text, between 0 and 1.
+
+    `tokens` are rows of step 02.
+    """
+    lengths = tokens.groupby("doc_id")["position"].transform("size")
+    table = _over_texts(tokens, (tokens["position"] * bins // lengths).astype(int))
+    return table.assign(position=(table["position"] + 0.5) / bins)
+
+
+def by_position(tokens: pd.DataFrame, width: int = 10) -> pd.DataFrame:
+    """`position` is the middle of each `width` tokens from a text's beginning, as far as enough texts go."""
+    table = _over_texts(tokens, tokens["position"] // width)
+    enough = table["texts"] >= SHARE * tokens["doc_id"].nunique()
+    return table[enough].assign(position=lambda t: (t["position"] + 0.5) * width)
+
+
+def by_sentence(tokens: pd.DataFrame, texts: Mapping[str, str]) -> pd.DataFrame:
+    """`position` is the number of the sentence within its text, from 1, as far as enough texts go.
+
+    A token belongs to the sentence in which it ends; `texts` maps a `doc_id` to its text.
+    """
+    numbers = np.zeros(len(tokens), dtype=np.int64)
+    ends = tokens["end"].to_numpy()
+    for doc_id, rows in tokens.groupby("doc_id", sort=False).indices.items():
+        (begins,) = sentences([texts[str(doc_id)]]).starts
+        numbers[rows] = np.searchsorted(begins, ends[rows], side="left").clip(min=1)
+    table = _over_texts(tokens, pd.Series(numbers, index=tokens.index))
+    return table[table["texts"] >= SHARE * tokens["doc_id"].nunique()]
+
+
+def of_classes(scorer: str, datasets: Sequence[str], classes: Mapping[str, str]) -> pd.DataFrame:
+    """`by_relative_position` of each class over all `datasets`, with the column `text_class`.
+
+    `classes` has the class of each source; a class has the texts of all its sources. Raises
+    StudyError for a file of step 02 that is missing or broken.
+    """
+    tables = []
+    for text_class in dict.fromkeys(classes.values()):
+        sources = [source for source, found in classes.items() if found == text_class]
+        tokens = [
+            store.read(paths.surprisals(scorer, dataset, source), "make study", COLUMNS).assign(
+                doc_id=lambda t, where=f"{dataset}/{source}/": where + t["doc_id"]
+            )
+            for source in sources
+            for dataset in datasets
+        ]
+        table = by_relative_position(pd.concat(tokens, ignore_index=True))
+        tables.append(table.assign(text_class=text_class))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _over_texts(tokens: pd.DataFrame, position: pd.Series) -> pd.DataFrame:
+    by_text = tokens["surprisal"].groupby([tokens["doc_id"], position.rename("position")]).mean()
+    grouped = by_text.groupby(level="position")
+    mean, error = grouped.mean(), 1.96 * grouped.sem()
+    table = pd.DataFrame({"mean": mean, "low": mean - error, "high": mean + error, "texts": grouped.size()})
+    return table.reset_index()

@@ -1,0 +1,198 @@
+"""Sentences that follow the tables, whichever way the results fall."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.compare import findings, mixed
+from lib.compare.comparison import pairwise_tests, summarise
+from lib.errors import StudyError
+
+CLASSES = {"people": "human", "base": "base", "chat": "rlhf"}
+PAIRS = [("people", "base"), ("people", "chat"), ("base", "chat")]
+
+
+def study(shift: float, scale: float, n: int = 400) -> pd.DataFrame:
+    """`chat` lies `shift` standard deviations above the others and spreads `scale` times as much."""
+    rng = np.random.default_rng(5)
+    tables = []
+    for group, text_class in CLASSES.items():
+        tuned = text_class == "rlhf"
+        values = rng.normal(size=n) * (scale if tuned else 1) + 20 + (shift if tuned else 0)
+        rows = {
+            "uid_variance": values,
+            "tokens": rng.integers(80, 300, n),
+            "doc_id": [str(i) for i in range(n)],
+        }
+        tables.append(
+            pd.DataFrame(rows).assign(group=group, source=group, text_class=text_class, dataset="made-up")
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def comparison_of(shift: float, scale: float, n: int = 400) -> pd.DataFrame:
+    return pairwise_tests(study(shift, scale, n), PAIRS, ["uid_variance", "tokens"], draws=200)
+
+
+@pytest.fixture(scope="module")
+def none() -> pd.DataFrame:
+    return comparison_of(0, 1)
+
+
+@pytest.fixture(scope="module")
+def large() -> pd.DataFrame:
+    return comparison_of(-1.5, 0.4)
+
+
+@pytest.fixture(scope="module")
+def turned() -> pd.DataFrame:
+    return comparison_of(1.5, 2.5)
+
+
+def test_no_effect(none):
+    answer = findings.answer(none, CLASSES)
+    assert answer["level_base"] == (
+        "Tuned models' texts and those of the base models show no difference in UID variance, "
+        "within the stated margin."
+    )
+    found = findings.finding(none, "uid_variance", "chat", "people")
+    assert found.direction == "no difference"
+    assert found.sentence().startswith("Texts of chat are as uniform as those of people, within 0.3 standard")
+
+
+def test_large_effect(large):
+    answer = findings.answer(large, CLASSES)
+    assert answer == {
+        "level_base": "Tuned models' texts have less UID variance than those of the base models, "
+        "in every comparison.",
+        "spread_base": "Tuned models' texts have less spread of UID variance between texts than those of "
+        "the base models, in every comparison.",
+        "level_human": "Tuned models' texts have less UID variance than those of people, "
+        "in every comparison.",
+        "spread_human": "Tuned models' texts have less spread of UID variance between texts than those of "
+        "people, in every comparison.",
+    }
+    level = findings.finding(large, "uid_variance", "chat", "base")
+    assert level.sentence({"chat": "the chat model"}).startswith(
+        "Texts of the chat model are more uniform than those of base (UID variance: Cliff's delta −0."
+    )
+    spread = findings.finding(large, "uid_variance", "chat", "base", "spread")
+    assert "differ less among themselves than those of base" in spread.sentence()
+
+
+def test_reversed_effect(turned):
+    for sentence in findings.answer(turned, CLASSES).values():
+        assert "have more" in sentence
+    assert "less uniform than" in findings.finding(turned, "uid_variance", "chat", "base").sentence()
+
+
+def test_few_texts_leave_it_open():
+    tests = comparison_of(0, 1, n=20)
+    assert findings.finding(tests, "uid_variance", "chat", "base").direction == "undecided"
+    assert "nor shown to be alike" in findings.answer(tests, CLASSES)["level_base"]
+    assert "stays open" in findings.finding(tests, "uid_variance", "chat", "base").sentence()
+
+
+@pytest.mark.parametrize("aspect", ["level", "spread"])
+def test_a_pair_reads_the_same_from_both_sides(large, aspect):
+    one = findings.finding(large, "uid_variance", "people", "chat", aspect)
+    other = findings.finding(large, "uid_variance", "chat", "people", aspect)
+    assert (one.direction, other.direction) == ("more", "less")
+    assert one.low <= one.effect <= one.high
+    assert other.low <= other.effect <= other.high
+    assert other.effect == pytest.approx(-one.effect if aspect == "level" else 1 / one.effect)
+    assert one.p == other.p
+
+
+def test_numbers_are_those_of_the_table(large):
+    row = large.query(
+        "metric == 'uid_variance' and group_a == 'base' and group_b == 'chat' and test == 'mann_whitney_u'"
+    ).iloc[0]
+    found = findings.finding(large, "uid_variance", "base", "chat")
+    assert (found.effect, found.low, found.high) == (row["effect"], row["ci_low"], row["ci_high"])
+    assert found.numbers == (
+        f"Cliff's delta {row['effect']:.2f}, "
+        f"95 % interval {row['ci_low']:.2f} to {row['ci_high']:.2f}, p < 0.001"
+    )
+
+
+def test_the_strongest_comes_first(large, none):
+    found = findings.findings(large, ["uid_variance", "tokens"])
+    assert findings.strongest(found).metric == "uid_variance"
+    assert findings.strongest(findings.findings(none, ["tokens"])).metric == "tokens"
+
+
+def test_agreement_and_tally(large, turned, none):
+    a, b = (findings.findings(tests, ["uid_variance"], ["level"]) for tests in (large, turned))
+    assert findings.agreement(a, a) == {"compared": 3, "same": 3, "opposite": 0}
+    assert findings.agreement(a, b) == {"compared": 3, "same": 1, "opposite": 2}
+    assert findings.agreement_sentence(a, b, "With another scorer") == (
+        "With another scorer 1 of 3 findings are the same and 2 are reversed."
+    )
+    assert findings.tally(a) == {"more": 2, "less": 0, "no difference": 0, "undecided": 1}
+    assert findings.tally_sentence(a, "level") == (
+        "Of 3 comparisons of level, 2 show more and 1 is left open."
+    )
+    assert findings.tally_sentence(a[1:2], "level") == "The one comparison of level shows more."
+    assert findings.paired_sentence(large, ["uid_variance"]) == (
+        "Paired by prompt, 3 of 3 differences in level come out the same, none is reversed."
+    )
+
+
+def test_matched_lengths_in_words(large, turned):
+    for shift, way in ((-1.5, "lower"), (1.5, "higher"), (0, "not clearly different")):
+        models = mixed.fit_models(study(shift, 0.4), ["uid_variance"])
+        sentence = findings.matched_sentence(models, "class[rlhf]")
+        estimates = models.query("term == 'class[rlhf]' and response == 'level'")["estimate"]
+        assert all(f"(by {findings.number(value)}, 95 %" in sentence for value in estimates)
+        assert sentence.startswith(
+            "With length held constant, UID variance of texts of class rlhf, set against those of people, "
+            f"is {way} on all texts"
+        )
+    assert "not estimated on all texts" in findings.matched_sentence(models, "class[instruct]")
+    assert "of class base in the dataset news, is" in findings.matched_sentence(
+        models, "class[rlhf]", reference="base", where="in the dataset news"
+    )
+
+
+def test_the_verdict_on_the_claim(none, large, turned):
+    claim = "That tuned models' texts are more uniform than those of base models"
+    assert findings.verdict(large, CLASSES) == (
+        f"{claim}, and that they differ less among themselves, is what this study finds."
+    )
+    assert "is the reverse of what this study finds" in findings.verdict(turned, CLASSES, "human")
+    assert findings.verdict(none, CLASSES).endswith("is ruled out by this study, within its margin.")
+    assert findings.verdict(none, {"people": "human"}) == "No tuned model was compared with base models."
+    level = findings.findings(large, ["uid_variance"], ["level"], [("chat", "base")])
+    other = findings.findings(turned, ["uid_variance"], ["level"], [("chat", "base")])
+    open_ = findings.findings(none, ["uid_variance"], ["level"], [("chat", "base")])
+    said = findings._standing
+    assert said(level + other) == "is what this study finds for some models, and the reverse for others"
+    assert said(level + open_) == "is what this study finds for some models"
+    assert said(other + open_) == "is not found by this study, and for some models the reverse is"
+
+
+def test_unknown_names_and_numbers(none):
+    with pytest.raises(StudyError, match="did you mean 'people'"):
+        findings.finding(none, "uid_variance", "peopel", "base")
+    with pytest.raises(StudyError, match="did you mean 'uid_variance'"):
+        findings.finding(none, "uid_varianc", "people", "base")
+    rows = study(0, 1)
+    counts = pd.DataFrame({"dataset": "made-up", "group": list(CLASSES), "texts": 401, "failed": 1})
+    table = findings.numbers(summarise(rows, ["uid_variance"], counts))
+    assert table["chat"]["uid_variance"]["missing"] == 1
+    assert table["chat"]["uid_variance"]["mean"] == pytest.approx(
+        rows.loc[rows["group"] == "chat", "uid_variance"].mean()
+    )
+
+
+@pytest.mark.parametrize(("value", "text"), [(-0.004, "0.00"), (-1.234, "−1.23"), (0.5, "0.50")])
+def test_number(value, text):
+    assert findings.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0, "p < 0.001"), (0.0123, "p = 0.012"), (1.0, "p = 1.000"), (np.nan, "p undefined")]
+)
+def test_probability(p, text):
+    assert findings.probability(p) == text

@@ -1,0 +1,98 @@
+"""Step 01: each flag of the original study has its effect; a batch costs less than its texts one by one."""
+
+import pandas as pd
+import pytest
+
+from lib.backends import transformers_generating
+from lib.backends.generating import Request, open_generator
+from lib.generate import texts as generate
+from lib.params import Sampling, Transformers
+from lib.params.run import resolve
+
+GIVEN = {"model": "tiny-base", "study": "small", "max_tokens": 24, "generate": 4, "max_retries": 0}
+
+
+def written(**given: object) -> pd.DataFrame:
+    run = resolve("01_generate", {**GIVEN, **given})
+    generate.generate_texts(run)
+    return generate.read_texts(run)
+
+
+def texts(**given: object) -> list[str]:
+    return list(written(**given)["text"])
+
+
+def test_generate_is_how_many(small_study):
+    four, six = texts(), texts(generate=6)
+    assert (len(four), len(six)) == (4, 6)
+    assert six[:4] == four  # more texts change none
+
+
+def test_temperature_and_top_p_change_what_is_drawn(small_study):
+    usual = texts()
+    assert texts() == usual
+    coldest, narrowest = texts(temperature=0), texts(top_p=1e-9)
+    assert coldest == narrowest  # both take the most probable token
+    assert coldest != usual
+    assert texts(temperature=3.0) != usual
+
+
+def test_max_tokens_bounds_a_text(small_study):
+    rows = written(max_tokens=7)
+    assert rows["tokens"].max() == 7
+    assert set(rows.loc[rows["tokens"] == 7, "finish_reason"]) <= {"length", "stop"}
+    assert "length" in set(rows["finish_reason"])
+
+
+def test_max_retries_is_how_often_a_short_text_is_tried_again(small_study):
+    assert set(written()["retries"]) == {0}
+    rows = written(max_retries=2, max_tokens=3)  # too few for 200 characters
+    assert set(rows["retries"]) == {2}
+    assert set(rows["status"]) == {"short"}
+
+
+def test_a_system_prompt_is_sent(small_study):
+    rows = written(system_prompt="Go on with this:")
+    assert rows["sent"].str.startswith("Go on with this:").all()
+    assert not rows["prompt"].str.contains("Go on with this:").any()
+    chat = written(model="tiny-rlhf", system_prompt="Go on with this:")
+    assert chat["sent"].str.contains("<|user|>", regex=False).all()
+    assert chat["sent"].str.contains("Go on with this:").all()
+
+
+def test_regenerate_writes_again_what_is_there(small_study):
+    def count(**given: object) -> int:
+        return generate.generate_texts(resolve("01_generate", {**GIVEN, **given})).written
+
+    assert [count(), count(), count(regenerate=True), count()] == [4, 0, 4, 0]
+
+
+def test_verbose_tells_of_each_text(small_study, capsys):
+    texts()
+    quiet = capsys.readouterr()
+    rows = written(verbose=True, regenerate=True)
+    told = capsys.readouterr()
+    assert all(doc_id in told.out + told.err for doc_id in rows["doc_id"])
+    assert not any(doc_id in quiet.out + quiet.err for doc_id in rows["doc_id"])
+
+
+def test_human_dir_is_read_in_place_of_the_dataset(small_study):
+    folder = small_study / "mine"
+    folder.mkdir()
+    (folder / "one.txt").write_text("A title\n\nThe first sentence is here. And what follows is the text.\n")
+    run = resolve("01_generate", {"model": "human", "study": "small", "human_dir": str(folder)})
+    generate.generate_texts(run)
+    rows = generate.read_texts(run)
+    assert list(rows["title"]) == ["A title"]
+    assert "what follows" in rows["text"][0]
+
+
+@pytest.mark.parametrize("size", [1, 3, 32])
+def test_neither_batch_nor_order_changes_a_text(size, monkeypatch):
+    monkeypatch.setattr(transformers_generating, "BATCH", size)
+    generator = open_generator(Transformers(backend="transformers", model="data/models/tiny-base"))
+    requests = [Request(f"Part {i}" * (1 + i % 4), seed=i) for i in range(8)]
+    sampling = Sampling(max_tokens=30)
+    found = [completion.text for completion in generator.generate(requests[::-1], sampling)][::-1]
+    monkeypatch.undo()
+    assert found == [completion.text for completion in generator.generate(requests, sampling)]

@@ -1,0 +1,87 @@
+"""What runs, what is done, and how one declares what is one's own."""
+
+import pytest
+import yaml
+
+from lib import paths, progress
+from lib.errors import StudyError
+from lib.params import load_source
+from lib.running import declare, status
+
+
+def test_status_tells_what_is_missing_what_is_stale_and_why(finished_study):
+    assert set(status.status("demo")["state"]) == {"done"}
+    file = paths.source_file("tiny-rlhf")
+    content = file.read_text()
+    file.write_text(content + "# changed\n")
+    table = status.status("demo").set_index(["step", "of"])
+    file.write_text(content)
+    assert table.loc[("01_generate", "notes tiny-rlhf"), "state"] == "stale"
+    assert "params/tiny-rlhf.yaml" in table.loc[("01_generate", "notes tiny-rlhf"), "why"]
+    assert table.loc[("01_generate", "notes tiny-base"), "state"] == "done"
+    assert table.loc[("04_compare", "all"), "state"] == "stale"
+
+
+def test_status_of_a_new_study_is_missing_everywhere(small_study):
+    table = status.status("small")
+    assert set(table.loc[table["step"] == "01_generate", "state"]) == {"missing"}
+    with pytest.raises(StudyError, match="did you mean 'small'"):
+        status.status("smal")
+
+
+def test_a_comparison_waits_for_the_scorer_that_it_names(small_study):
+    file = paths.study_file("small")
+    study = yaml.safe_load(file.read_text()) | {"scorers": ["tiny-scorer", "tiny-base"]}
+    study["comparisons"]["other"] = study["comparisons"]["all"] | {"scorer": "tiny-base"}
+    file.write_text(yaml.safe_dump(study, sort_keys=False))
+    table = status.status("small")
+    assert "notes tiny-rlhf tiny-base" in set(table.loc[table["step"] == "uid_further", "of"])
+    assert set(table["state"]) == {"missing"}
+    assert ("paper_notebook", "") in set(zip(table["step"], table["of"], strict=True))
+
+
+def test_a_bar_keeps_the_line_of_its_notebook_up_to_date(tmp_path, monkeypatch):
+    monkeypatch.setenv(progress.FOLDER, str(tmp_path))
+    with progress.running("02_surprisal tiny-base"):
+        assert progress.lines(tmp_path) == ["02_surprisal tiny-base"]
+        with progress.Bar(total=10, mininterval=0, miniters=1) as bar:
+            bar.set_postfix_str("99 tokens/s")
+            bar.update(5)
+            (line,) = progress.lines(tmp_path)
+            assert line.startswith("02_surprisal tiny-base")
+            assert "50%, 99 tokens/s" in line
+            assert line.endswith("left")
+    assert progress.lines(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "weights"),
+    [
+        ("~/models/mine", {"backend": "transformers", "model": "~/models/mine"}),
+        ("org/name", {"backend": "transformers", "model": "org/name"}),
+        ("~/m.Q8_0.gguf", {"backend": "llama_cpp", "file": "~/m.Q8_0.gguf"}),
+        (
+            "http://localhost:1234/v1",
+            {"backend": "openai", "model": "m", "base_url": "http://localhost:1234/v1"},
+        ),
+    ],
+)
+def test_a_model_is_declared_by_where_it_is(project, model, weights):
+    file = declare.declare_model("m", model, "instruct")
+    assert yaml.safe_load(file.read_text())["weights"] == weights
+    declared = load_source("m")
+    assert declared.text_class == "instruct"
+    assert declared.chat
+
+
+def test_what_cannot_be_declared_ends_in_one_sentence_and_writes_nothing(project, tmp_path):
+    with pytest.raises(StudyError, match="There is no folder"):
+        declare.declare_folder("mine", str(tmp_path / "nowhere"))
+    (project / "texts").mkdir()
+    (project / "texts" / "a.txt").write_text("A\n\nOne sentence. Two sentences.\n")
+    with pytest.raises(StudyError, match="cannot be a name"):
+        declare.declare_folder("My Texts", "texts")
+    declare.declare_folder("mine", "texts")
+    with pytest.raises(StudyError, match="there already"):
+        declare.declare_folder("mine", "texts")
+    assert not paths.dataset_file("My Texts").exists()
