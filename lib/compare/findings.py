@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from lib.compare.wording import number, probability
 from lib.errors import StudyError, nearest
 from lib.uid.measures import HEADLINE
 
@@ -393,16 +394,3 @@ def numbers(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     for row in rows.to_dict("records"):
         made.setdefault(row["group"], {})[row["metric"]] = {column: row[column] for column in columns}
     return made
-
-
-def number(value: float, digits: int = 2) -> str:
-    """With a true minus sign; never "−0.00"."""
-    text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
-
-
-def probability(p: float) -> str:
-    """ "p < 0.001", "p = 0.012", or "p undefined" where nothing varies."""
-    if not np.isfinite(p):
-        return "p undefined"
-    return "p < 0.001" if p < 0.001 else f"p = {min(p, 1):.3f}"

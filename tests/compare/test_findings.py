@@ -6,6 +6,7 @@ import pytest
 
 from lib.compare import findings, mixed
 from lib.compare.comparison import pairwise_tests, summarise
+from lib.compare.wording import number
 from lib.errors import StudyError
 
 CLASSES = {"people": "human", "base": "base", "chat": "rlhf"}
@@ -144,7 +145,7 @@ def test_matched_lengths_in_words(large, turned):
         models = mixed.fit_models(study(shift, 0.4), ["uid_variance"])
         sentence = findings.matched_sentence(models, "class[rlhf]")
         estimates = models.query("term == 'class[rlhf]' and response == 'level'")["estimate"]
-        assert all(f"(by {findings.number(value)}, 95 %" in sentence for value in estimates)
+        assert all(f"(by {number(value)}, 95 %" in sentence for value in estimates)
         assert sentence.startswith(
             "With length held constant, UID variance of texts of class rlhf, set against those of people, "
             f"is {way} on all texts"
@@ -184,15 +185,3 @@ def test_unknown_names_and_numbers(none):
     assert table["chat"]["uid_variance"]["mean"] == pytest.approx(
         rows.loc[rows["group"] == "chat", "uid_variance"].mean()
     )
-
-
-@pytest.mark.parametrize(("value", "text"), [(-0.004, "0.00"), (-1.234, "−1.23"), (0.5, "0.50")])
-def test_number(value, text):
-    assert findings.number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("p", "text"), [(0, "p < 0.001"), (0.0123, "p = 0.012"), (1.0, "p = 1.000"), (np.nan, "p undefined")]
-)
-def test_probability(p, text):
-    assert findings.probability(p) == text
