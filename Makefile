@@ -18,7 +18,7 @@ source: $(INSTALLED)  ## declare one's own texts (NAME=mine FOLDER=~/my-texts) o
 		$(if $(CLASS),--class $(CLASS)) $(if $(SERVED),--served $(SERVED))
 
 test: $(INSTALLED)  ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(INSTALLED)  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,9 +1,14 @@
 """A small project in a folder of its own, so that no test touches the real study."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # the workers share the processors; read when torch is imported
 
 from lib.running import study as study_module
 
@@ -42,16 +47,25 @@ def small_study(project: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def study_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the small study, under the name `demo`, has run from end to end."""
-    root = tmp_path_factory.mktemp("study")
+def study_root(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A project in which the small study, named `demo`, has run from end to end; workers share it."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "study"
+    with FileLock(root.with_suffix(".lock")):
+        if not (root / "whole").exists():
+            _run_small_study(root)
+            (root / "whole").touch()
+    return root
+
+
+def _run_small_study(root: Path) -> None:
+    root.mkdir()
     make_project(root)
     make_small_study(root)
     (root / "params" / "studies" / "demo.yaml").write_text(SMALL_STUDY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDY_ROOT", str(root))
         assert study_module.run_study("demo") == 0
-    return root
 
 
 @pytest.fixture
