@@ -1,19 +1,13 @@
 """What became of a study's hypotheses, in words and numbers that come from `hypotheses.parquet`.
 
-A hypothesis is a sentence that the study declares before the data. Its verdict was decided by rule,
-over all datasets, by the study's first scorer:
-
-    supported        the test stands after Holm's correction, in the direction expected
-    reversed         it stands in the other direction
-    no difference    it does not, and the equivalence test does: a difference lies within the margin
-    open             neither: the data leave it open
-
-The sentences here read right for each of the four, and for each mixture of them.
+A hypothesis is a sentence that the study declares before the data. Its verdict was decided by rule
+(`lib.compare.hypotheses`) and is taken as it stands there; the answer is that over all datasets by the
+study's first scorer. The sentences here read right for each verdict, and for each mixture of them.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -24,6 +18,7 @@ Verdict = Literal["supported", "reversed", "no difference", "open"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 ALL = "all"  # the rows over every dataset
 DECIDED = ("supported", "reversed")
+ALPHA = 0.05
 # What a verdict says of a hypothesis' sentence, where the sentence stands before it.
 SAYS = {
     "supported": "The data support this",
@@ -42,9 +37,10 @@ EFFECTS = {
     "cohens_d": "Cohen's d",
     "hedges_g": "Hedges' g",
     "matched_rank_biserial": "paired rank-biserial",
+    "standardised_mean_difference": "standardised difference of means",
     "variance_ratio": "ratio of variances",
 }
-NUMBERS = ["estimate", "effect", "ci_low", "ci_high", "p", "p_adjusted", "p_equivalence", "margin"]
+NON_INFERIOR = {"not less": "less", "not more": "more"}
 
 
 @dataclass(frozen=True)
@@ -57,13 +53,14 @@ class Reading:
     verdict: Verdict
     expected: str
     documents: int
+    paired: bool  # by document
     effect: float
     effect_name: str
     low: float
     high: float
-    p: float  # after Holm, where the row decides; else as tested
-    p_equivalence: float
-    margin: float
+    p: float  # after Holm
+    p_equivalence: float  # after Holm
+    margin: float  # standard deviations
 
     @property
     def direction(self) -> int:
@@ -74,6 +71,15 @@ class Reading:
     @property
     def decided(self) -> bool:
         return self.verdict in DECIDED
+
+    @property
+    def differs(self) -> bool:
+        """Whether there is a difference, whatever was expected."""
+        return self.p < ALPHA
+
+    def opposes(self, other: "Reading") -> bool:
+        """Whether both find a difference, and in opposite directions."""
+        return self.differs and other.differs and self.direction * other.direction < 0
 
     @property
     def effect_text(self) -> str:
@@ -88,9 +94,10 @@ class Reading:
         """ "Cliff's delta −0.41, 95 % interval −0.50 to −0.31, p < 0.001, 150 documents"."""
         interval = f", 95 % interval {number(self.low)} to {number(self.high)}" * bool(np.isfinite(self.low))
         shown = number(self.effect) if np.isfinite(self.effect) else "undefined"
+        pairs = "pairs of documents" if self.paired else "documents"
         return (
             f"{effect_label(self.effect_name)} {shown}{interval}, {probability(self.p)}, "
-            f"{self.documents:,} document{'s' * (self.documents != 1)}"
+            f"{self.documents:,} {pairs}"
         )
 
 
@@ -121,13 +128,13 @@ class Answer:
         reading = self.decisive
         if not np.isfinite(reading.p):
             return f"It could not be tested ({reading.documents:,} documents; nothing varies or is shared)."
-        within = ""
-        if self.verdict == "no difference":
-            within = f"; equivalence {probability(reading.p_equivalence)}, margin {margin_text(reading)}"
-        small = ""
-        if reading.decided and reading.p_equivalence < 0.05:
-            small = f", though the difference lies within the margin of {margin_text(reading)}"
-        return f"{SAYS[self.verdict]}{small} ({reading.numbers}{within})."
+        margin = f"the margin of {number(reading.margin, 1)} standard deviations"
+        small, equivalence = "", ""
+        if reading.expected in NON_INFERIOR or self.verdict == "no difference":
+            equivalence = f"; {_ruled_out(reading)} {margin}: {probability(reading.p_equivalence)}"
+        elif reading.decided and reading.p_equivalence < ALPHA:
+            small = f", though the difference lies within {margin}"
+        return f"{SAYS[self.verdict]}{small} ({reading.numbers}{equivalence})."
 
     def by_dataset(self) -> str:
         """Whether the datasets say the same; empty where there is one."""
@@ -148,60 +155,57 @@ class Answer:
         return " ".join(filter(None, (self.said, self.outcome(), self.by_dataset(), self.by_scorer())))
 
 
-def answers(
-    table: pd.DataFrame,
-    sentences: Mapping[str, str],
-    claims: Mapping[str, str] | None = None,
-    scorer: str | None = None,
-) -> list[Answer]:
-    """An answer per hypothesis, in the order in which they are declared.
+def answers(table: pd.DataFrame) -> list[Answer]:
+    """An answer per hypothesis of `hypotheses.parquet`, in the order of declaration.
 
-    `table` is `hypotheses.parquet`; `sentences` and `claims` have each hypothesis' sentence and the
-    claim that it belongs to; `scorer` decides, by default the table's first.
+    The first scorer of the table decides, as in the study.
     """
     found = []
-    decides = scorer or (table["scorer"].iloc[0] if len(table) else "")
-    for name, sentence in sentences.items():
-        rows = table[table["hypothesis"] == name]
-        if rows.empty:
-            continue
-        datasets = [d for d in dict.fromkeys(rows["dataset"]) if d != ALL]
-        whole = rows[rows["dataset"] == (ALL if (rows["dataset"] == ALL).any() else datasets[0])]
-        by_scorer = [reading(row) for row in whole.to_dict("records")]
-        (decisive,) = [r for r in by_scorer if r.scorer == decides]
-        of_dataset = rows[(rows["scorer"] == decides) & (rows["dataset"] != ALL)]
+    for name, rows in table.groupby("hypothesis", sort=False):
+        decides = table["scorer"].iloc[0]
+        readings = [reading(row) for row in rows.to_dict("records")]
+        whole = [r for r in readings if r.dataset == ALL]
+        datasets = [r for r in readings if r.dataset != ALL and r.scorer == decides]
+        first = rows.iloc[0]
         found.append(
             Answer(
-                name=name,
-                claim=(claims or {}).get(name, ""),
-                sentence=sentence,
-                metric=rows["metric"].iloc[0],
-                aspect=rows["aspect"].iloc[0],
-                decisive=decisive,
-                datasets=tuple(map(reading, of_dataset.to_dict("records"))) if len(datasets) > 1 else (),
-                scorers=tuple(r for r in by_scorer if r.scorer != decides),
+                name=str(name),
+                claim=first["claim"],
+                sentence=first["sentence"],
+                metric=first["metric"],
+                aspect=first["aspect"],
+                decisive=next(r for r in whole if r.scorer == decides),
+                datasets=tuple(datasets) if len(datasets) > 1 else (),
+                scorers=tuple(r for r in whole if r.scorer != decides),
             )
         )
     return found
 
 
-def reading(row: Mapping) -> Reading:
-    adjusted = float(row["p_adjusted"])
+def reading(row: Mapping[Any, Any]) -> Reading:
+    """A row of the table."""
     return Reading(
         dataset=row["dataset"],
         scorer=row["scorer"],
-        independent=bool(row.get("independent", True)),
+        independent=bool(row["independent"]),
         verdict=row["verdict"],
         expected=row["expected"],
         documents=int(row["documents"]),
+        paired=bool(row["paired"]),
         effect=float(row["effect"]),
         effect_name=row["effect_name"],
         low=float(row["ci_low"]),
         high=float(row["ci_high"]),
-        p=adjusted if np.isfinite(adjusted) else float(row["p"]),
-        p_equivalence=float(row["p_equivalence"]),
+        p=float(row["p_adjusted"]),
+        p_equivalence=float(row["p_equivalence_adjusted"]),
         margin=float(row["margin"]),
     )
+
+
+def _ruled_out(found: Reading) -> str:
+    """What the equivalence test of a row is about."""
+    way = NON_INFERIOR.get(found.expected)
+    return f"{way} by" if way else "a difference of"
 
 
 def none_of(effect_name: str) -> float:
@@ -218,10 +222,6 @@ def effect_label(effect_name: str) -> str:
     return EFFECTS.get(effect_name, effect_name.replace("_", " "))
 
 
-def margin_text(found: Reading) -> str:
-    return number(found.margin)
-
-
 def witness(found: Reading) -> str:
     """What is said of a scorer that is a source, or the parent of one."""
     return "" if found.independent else ", which is no independent witness"
@@ -229,7 +229,7 @@ def witness(found: Reading) -> str:
 
 def agreement(first: Reading, other: Reading) -> str:
     """What `other`, by another scorer, says beside `first`: "the verdict is the same"."""
-    if first.decided and other.decided and first.direction * other.direction < 0:
+    if first.opposes(other):
         return f"the difference is decided in the opposite direction ({other.numbers})"
     if first.verdict == other.verdict:
         return f"the verdict is the same ({other.effect_text}, {probability(other.p)})"
@@ -240,7 +240,7 @@ def agreement(first: Reading, other: Reading) -> str:
 
 def agrees(first: Reading, other: Reading) -> str:
     """The same in a word or two, for a table: "agrees", "opposite", or what it says instead."""
-    if first.decided and other.decided and first.direction * other.direction < 0:
+    if first.opposes(other):
         return "opposite"
     return "agrees" if first.verdict == other.verdict else other.verdict
 
@@ -253,7 +253,7 @@ def disagreement(found: Sequence[Answer]) -> str:
     if not any(answer.scorers for answer in found):
         return f"All is by one scorer, {first}; whether another would say the same is not tested."
     turned = [
-        (answer.decisive.decided and other.decided, f"{answer.name} by {other.scorer}{witness(other)}")
+        (answer.decisive.opposes(other), f"{answer.name} by {other.scorer}{witness(other)}")
         for answer in found
         for other in answer.scorers
         if answer.decisive.direction * other.direction < 0

@@ -8,6 +8,7 @@ import pytest
 
 from lib.compare import verdicts
 from lib.compare.verdicts import VERDICTS
+from lib.compare.wording import number
 
 SENTENCES = {
     "people-level": "People's texts are less uniform than the models'",
@@ -26,20 +27,24 @@ def row(hypothesis: str, verdict: str, *, dataset: str = "all", scorer: str = "o
     effect, low, high, p, p_equivalence = NUMBERS[verdict]
     return {
         "hypothesis": hypothesis,
+        "claim": "",
+        "sentence": SENTENCES.get(hypothesis, f"Sentence of {hypothesis}"),
         "dataset": dataset,
         "scorer": scorer,
         "metric": "uid_variance",
         "aspect": "level",
         "expected": "less",
         "documents": 150,
+        "paired": True,
         "estimate": 2 * effect,
         "effect": effect,
-        "effect_name": "matched_rank_biserial",
+        "effect_name": "standardised_mean_difference",
         "ci_low": low,
         "ci_high": high,
         "p": p / 2,
         "p_adjusted": p,
-        "p_equivalence": p_equivalence,
+        "p_equivalence": p_equivalence / 2,
+        "p_equivalence_adjusted": p_equivalence,
         "margin": 0.3,
         "verdict": verdict,
         "independent": True,
@@ -47,9 +52,7 @@ def row(hypothesis: str, verdict: str, *, dataset: str = "all", scorer: str = "o
 
 
 def made_up(*rows: dict) -> list[verdicts.Answer]:
-    names = list(dict.fromkeys(r["hypothesis"] for r in rows))
-    sentences = {name: SENTENCES.get(name, f"Sentence of {name}") for name in names}
-    return verdicts.answers(pd.DataFrame(list(rows)), sentences, dict.fromkeys(names, ""), "one")
+    return verdicts.answers(pd.DataFrame(list(rows)))
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
@@ -59,26 +62,32 @@ def test_a_paragraph_says_the_sentence_the_verdict_and_the_numbers(verdict):
     assert said.startswith("People's texts are less uniform than the models'. " + verdicts.SAYS[verdict])
     others = [words for name, words in verdicts.SAYS.items() if name != verdict]
     assert not [words for words in others if words in said]
-    assert "paired rank-biserial " + verdicts.number(NUMBERS[verdict][0]) in said
-    assert "150 documents" in said
-    assert ("equivalence p = 0.003, margin 0.30" in said) == (verdict == "no difference")
+    assert "standardised difference of means " + number(NUMBERS[verdict][0]) in said
+    assert "150 pairs of documents" in said
+    assert ("a difference of the margin of 0.3 standard deviations: p = 0.003" in said) == (
+        verdict == "no difference"
+    )
     assert said.endswith(").")
 
 
 def test_the_sign_of_the_data_turns_the_sentence():
     (supported,), (reversed_,) = (made_up(row("rlhf-spread", v)) for v in ("supported", "reversed"))
-    assert "The data support this (paired rank-biserial −0.40" in supported.paragraph()
-    assert "The data say the reverse (paired rank-biserial 0.40" in reversed_.paragraph()
+    assert "The data support this (standardised difference of means −0.40" in supported.paragraph()
+    assert "The data say the reverse (standardised difference of means 0.40" in reversed_.paragraph()
     assert supported.decisive.direction == -reversed_.decisive.direction == -1
 
 
 def test_a_small_decided_difference_is_said_to_be_small():
-    (answer,) = made_up(row("people-level", "supported", p_equivalence=0.001))
-    assert "The data support this, though the difference lies within the margin of 0.30" in answer.outcome()
+    (answer,) = made_up(row("people-level", "supported", p_equivalence_adjusted=0.001))
+    assert (
+        "The data support this, though the difference lies within the margin of 0.3 standard deviations"
+        in answer.outcome()
+    )
 
 
 def test_what_cannot_be_tested_says_so():
-    missing = dict.fromkeys(("effect", "ci_low", "ci_high", "p", "p_adjusted", "p_equivalence"), np.nan)
+    names = ("effect", "ci_low", "ci_high", "p", "p_adjusted", "p_equivalence", "p_equivalence_adjusted")
+    missing = dict.fromkeys(names, np.nan)
     (answer,) = made_up(row("people-level", "open", **missing))
     assert "It could not be tested" in answer.paragraph()
     assert "nan" not in answer.paragraph() + verdicts.in_short([answer])
@@ -175,11 +184,24 @@ def test_one_scorer_is_said_to_be_one():
     assert verdicts.disagreement(made_up(row("h", "open"))).startswith("All is by one scorer, one;")
 
 
-def test_claims_group_their_hypotheses():
-    rows = [row("a", "supported"), row("b", "open"), row("c", "reversed")]
-    found = verdicts.answers(
-        pd.DataFrame(rows), {"a": "A", "b": "B", "c": "C"}, {"a": "C1", "b": "C1"}, "one"
+@pytest.mark.parametrize(("verdict", "p"), [("supported", "p = 0.003"), ("open", "p = 0.200")])
+def test_no_less_is_shown_by_the_test_against_the_margin(verdict, p):
+    numbers = {"p_adjusted": 0.6, "p_equivalence_adjusted": 0.003 if verdict == "supported" else 0.2}
+    (answer,) = made_up(row("h", verdict, expected="not less", **numbers))
+    assert f"{verdicts.SAYS[verdict]} (" in answer.outcome()
+    assert f"; less by the margin of 0.3 standard deviations: {p})." in answer.outcome()
+
+
+def test_no_less_by_two_scorers_is_no_disagreement_though_the_signs_differ():
+    given = {"expected": "not less", "p_adjusted": 0.6}
+    (answer,) = made_up(
+        row("h", "supported", **given), row("h", "supported", scorer="two", effect=0.1, **given)
     )
+    assert verdicts.agrees(answer.decisive, answer.scorers[0]) == "agrees"
+
+
+def test_claims_group_their_hypotheses():
+    found = made_up(row("a", "supported", claim="C1"), row("b", "open", claim="C1"), row("c", "reversed"))
     grouped = verdicts.by_claim(found)
     assert {claim: [a.name for a in group] for claim, group in grouped.items()} == {
         "C1": ["a", "b"],
