@@ -392,9 +392,9 @@ def pairs_to_begin_with(compared: Comparison) -> list[tuple[str, str]]:
 
 
 def contours(compared: Comparison) -> pd.DataFrame:
-    """Mean surprisal by relative position, per class (`lib.uid.contours.of_classes`)."""
+    """Mean surprisal by relative position, per source (`lib.uid.contours.of_sources`)."""
     datasets = [str(name) for name in compared.texts["dataset"].unique()]
-    return of_position.of_classes(compared.scorer, datasets, compared.classes)
+    return of_position.of_sources(compared.scorer, datasets, compared.classes)
 
 
 def _effect_table(tests: pd.DataFrame, test: str, effect: str) -> pd.DataFrame:

@@ -164,23 +164,22 @@ def cumulative(texts: pd.DataFrame, tests: pd.DataFrame, classes: Mapping[str, s
 
 
 def contours(table: pd.DataFrame) -> alt.TopLevelMixin:
-    """Mean surprisal by relative position for each class, with 95 % bands over texts.
+    """Mean surprisal by relative position for each source, with 95 % bands over texts.
 
-    `table` is of `lib.uid.contours.of_classes`.
+    `table` is of `lib.uid.contours.of_sources`.
     """
-    classes = {name: name for name in dict.fromkeys(table["text_class"])}
-    columns = ["text_class", "position", "mean", "low", "high"]
+    classes = dict(zip(table["source"], table["text_class"], strict=True))
+    columns = ["source", "position", "mean", "low", "high"]
     base = alt.Chart(table[columns]).encode(
         x=alt.X("position:Q", title="relative position in the text", scale=alt.Scale(domain=[0, 1])),
-        color=class_colour(classes, "text_class"),
+        color=class_colour(classes),
+        detail="source:N",
     )
     band = base.mark_area(opacity=0.15, line=False).encode(
         y=alt.Y("low:Q", title="mean surprisal (bits)", scale=alt.Scale(zero=False)), y2="high:Q"
     )
-    line = base.mark_line(strokeWidth=2).encode(
-        y="mean:Q", strokeDash=source_dash(classes, "text_class"), tooltip=columns
-    )
-    ends = table.groupby("text_class")["mean"].agg(["first", "last"])
+    line = base.mark_line(strokeWidth=2).encode(y="mean:Q", strokeDash=source_dash(classes), tooltip=columns)
+    ends = table.groupby("source")["mean"].agg(["first", "last"])
     said = "; ".join(
         f"{name}: {ends.loc[name, 'first']:.2f} bits in the first twentieth, "
         f"{ends.loc[name, 'last']:.2f} in the last"

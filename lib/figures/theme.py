@@ -32,22 +32,20 @@ def label(metric: str) -> str:
     return LABELS.get(metric, metric.replace("_", " "))
 
 
-def class_colour(classes: Mapping[str, str], field: str = "source") -> alt.Color:
-    """The colour encoding of `field`, given the class of each of its values."""
+def class_colour(classes: Mapping[str, str]) -> alt.Color:
+    """The colour encoding of `source`, given the class of each source."""
     return alt.Color(
-        f"{field}:N",
-        title=field.removeprefix("text_"),
+        "source:N",
         scale=alt.Scale(domain=list(classes), range=[CLASS_COLOURS[c] for c in classes.values()]),
         legend=LINES,
     )
 
 
-def source_dash(classes: Mapping[str, str], field: str = "source") -> alt.StrokeDash:
-    """The dash of `field`: what tells sources of one class apart."""
+def source_dash(classes: Mapping[str, str]) -> alt.StrokeDash:
+    """The dash of `source`: what tells sources of one class apart."""
     dashes = [DASHES[place % len(DASHES)] for place in range(len(classes))]
     return alt.StrokeDash(
-        f"{field}:N",
-        title=field.removeprefix("text_"),
+        "source:N",
         scale=alt.Scale(domain=list(classes), range=dashes),
         legend=LINES,
     )

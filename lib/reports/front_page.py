@@ -69,7 +69,7 @@ def _figures(study: Study) -> str:
     classes = {source: load_source(source).text_class for source in sources}
     families = {source: load_source(source).family for source in sources}
     first = findings.pairs_to_begin_with(tests, classes, families)
-    along = contours.of_classes(scorer, study.datasets, classes)
+    along = contours.of_sources(scorer, study.datasets, classes)
     said = html.escape(f"{name}, surprisal by {scorer}")
     return (
         f"<h3>All effects ({said})</h3>"

@@ -50,24 +50,22 @@ def by_sentence(tokens: pd.DataFrame, texts: Mapping[str, str]) -> pd.DataFrame:
     return table[table["texts"] >= SHARE * tokens["doc_id"].nunique()]
 
 
-def of_classes(scorer: str, datasets: Sequence[str], classes: Mapping[str, str]) -> pd.DataFrame:
-    """`by_relative_position` of each class over all `datasets`, with the column `text_class`.
+def of_sources(scorer: str, datasets: Sequence[str], classes: Mapping[str, str]) -> pd.DataFrame:
+    """`by_relative_position` of each source over all `datasets`, with `source` and `text_class`.
 
-    `classes` has the class of each source; a class has the texts of all its sources. Raises
-    StudyError for a file of step 02 that is missing or broken.
+    `classes` has the class of each source. Sources of a class are not pooled: models of a class need
+    have nothing in common. Raises StudyError for a file of step 02 that is missing or broken.
     """
     tables = []
-    for text_class in dict.fromkeys(classes.values()):
-        sources = [source for source, found in classes.items() if found == text_class]
+    for source, text_class in classes.items():
         tokens = [
             store.read(paths.surprisals(scorer, dataset, source), "make study", COLUMNS).assign(
-                doc_id=lambda t, where=f"{dataset}/{source}/": where + t["doc_id"]
+                doc_id=lambda t, where=f"{dataset}/": where + t["doc_id"]
             )
-            for source in sources
             for dataset in datasets
         ]
         table = by_relative_position(pd.concat(tokens, ignore_index=True))
-        tables.append(table.assign(text_class=text_class))
+        tables.append(table.assign(source=source, text_class=text_class))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -71,29 +71,31 @@ def test_contours_are_means_over_texts_of_means_within_texts(kind):
             assert (row.low, row.high) == pytest.approx((row.mean - error, row.mean + error))
 
 
-def test_contours_of_classes_have_the_texts_of_all_their_sources(project):
+def test_contours_keep_the_sources_of_a_class_apart_and_pool_datasets(project):
     rng = np.random.default_rng(4)
     schema = pa.schema([("doc_id", pa.string()), ("position", pa.int64()), ("surprisal", pa.float64())])
-    every = []
+    every: dict[str, list[pd.DataFrame]] = {}
     for source_name, shift in (("one", 0), ("two", 1), ("people", 3)):
-        rows = pd.DataFrame(
-            {
-                "doc_id": np.repeat(["a", "b", "c"], 40),
-                "position": np.tile(range(40), 3),
-                "surprisal": shift + rng.random(120),
-            }
-        )
-        made = store.record("made up", parameters={}, inputs={}, packages=(), units={})
-        store.write(paths.surprisals("s", "d", source_name), rows, schema, made)
-        every.append(rows.assign(doc_id=source_name + rows["doc_id"]))
-    table = contours.of_classes("s", ["d"], {"people": "human", "one": "base", "two": "base"})
-    both = contours.by_relative_position(pd.concat(every[:2], ignore_index=True))
-    found = table[table["text_class"] == "base"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(found[both.columns], both)
-    assert found["texts"].eq(6).all()
+        for dataset in ("d", "e"):
+            rows = pd.DataFrame(
+                {
+                    "doc_id": np.repeat(["a", "b", "c"], 40),
+                    "position": np.tile(range(40), 3),
+                    "surprisal": shift + rng.random(120),
+                }
+            )
+            made = store.record("made up", parameters={}, inputs={}, packages=(), units={})
+            store.write(paths.surprisals("s", dataset, source_name), rows, schema, made)
+            every.setdefault(source_name, []).append(rows.assign(doc_id=dataset + rows["doc_id"]))
+    table = contours.of_sources("s", ["d", "e"], {"people": "human", "one": "base", "two": "base"})
+    for source_name, parts in every.items():
+        alone = contours.by_relative_position(pd.concat(parts, ignore_index=True))
+        found = table[table["source"] == source_name].reset_index(drop=True)
+        pd.testing.assert_frame_equal(found[alone.columns], alone)
+        assert found["texts"].eq(6).all()
     chart = comparison.contours(table).to_json()
     assert CLASS_COLOURS["human"] in chart
-    assert "base: " in comparison.contours(table).to_dict()["description"]
+    assert "; one: " in comparison.contours(table).to_dict()["description"]
 
 
 def test_positions_that_few_texts_reach_are_left_out():
