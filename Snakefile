@@ -17,7 +17,6 @@ from lib.params.run import resolve
 
 STUDY = config.get("study", "demo")
 study = load_study(STUDY)
-FIRST_SCORER, *FURTHER_SCORERS = study.scorers
 ROOT = paths.root()
 PYTHON = sys.executable
 LIBRARY = sorted(str(file) for file in Path(lib.__file__).parent.rglob("*.py"))
@@ -51,18 +50,17 @@ wildcard_constraints:
     dataset=one_of(study.datasets),
     source=one_of(study.sources),
     scorer=one_of(study.scorers),
-    further=one_of(FURTHER_SCORERS) or "(?!)",
     comparison=one_of(study.comparisons) or "(?!)",
 
 
 ANALYSED = [
-    beside(report("03_uid", dataset, source, None if scorer == FIRST_SCORER else scorer))
+    beside(report("03_uid", dataset, source, scorer))
     for dataset in study.datasets
     for source in study.sources
     for scorer in study.scorers
 ]
-TEXT_PAGES = [inside(paths.texts_page(dataset)) for dataset in study.datasets]
-COMPARED = [beside(inside(paths.rendered_comparison(name))) for name in study.comparisons]
+TEXT_PAGES = [inside(paths.texts_page(STUDY, dataset)) for dataset in study.datasets]
+COMPARED = [beside(inside(paths.rendered_comparison(STUDY, name))) for name in study.comparisons]
 PAPER = [inside(paths.paper_notebook())] if study.paper else []
 if study.paper and shutil.which("quarto"):
     PAPER += [inside(paths.paper_page(kind)) for kind in ("html", "pdf")]
@@ -70,7 +68,7 @@ if study.paper and shutil.which("quarto"):
 
 rule all:
     input:
-        inside(paths.index_page()),
+        inside(paths.study_page(STUDY)),
         PAPER,
 
 
@@ -118,18 +116,16 @@ rule surprisal:
     input:
         LIBRARY,
         "notebooks/02_surprisal.ipynb",
-        lambda wildcards: inside(paths.source_file(FIRST_SCORER)),
+        pattern(paths.source_file, "{scorer}"),
         pattern(paths.texts, "{dataset}", "{source}"),
     output:
-        update(pattern(paths.surprisals, FIRST_SCORER, "{dataset}", "{source}")),
-        update(pattern(paths.words, FIRST_SCORER, "{dataset}", "{source}")),
-        report("02_surprisal", "{dataset}", "{source}"),
-        beside(report("02_surprisal", "{dataset}", "{source}")),
-    params:
-        scorer=FIRST_SCORER,
+        update(pattern(paths.surprisals, "{scorer}", "{dataset}", "{source}")),
+        update(pattern(paths.words, "{scorer}", "{dataset}", "{source}")),
+        report("02_surprisal", "{dataset}", "{source}", "{scorer}"),
+        beside(report("02_surprisal", "{dataset}", "{source}", "{scorer}")),
     shell:
         "{PYTHON} -m lib.running.execute 02_surprisal -p model {wildcards.source} -p study {STUDY}"
-        " -p dataset {wildcards.dataset} -p scorer {params.scorer} && touch {output}"
+        " -p dataset {wildcards.dataset} -p scorer {wildcards.scorer} && touch {output}"
 
 
 rule uid:
@@ -137,48 +133,15 @@ rule uid:
         LIBRARY,
         "notebooks/03_uid.ipynb",
         pattern(paths.texts, "{dataset}", "{source}"),
-        pattern(paths.surprisals, FIRST_SCORER, "{dataset}", "{source}"),
-        pattern(paths.words, FIRST_SCORER, "{dataset}", "{source}"),
+        pattern(paths.surprisals, "{scorer}", "{dataset}", "{source}"),
+        pattern(paths.words, "{scorer}", "{dataset}", "{source}"),
     output:
-        update(pattern(paths.uid, FIRST_SCORER, "{dataset}", "{source}")),
-        report("03_uid", "{dataset}", "{source}"),
-        beside(report("03_uid", "{dataset}", "{source}")),
-    params:
-        scorer=FIRST_SCORER,
+        update(pattern(paths.uid, "{scorer}", "{dataset}", "{source}")),
+        report("03_uid", "{dataset}", "{source}", "{scorer}"),
+        beside(report("03_uid", "{dataset}", "{source}", "{scorer}")),
     shell:
         "{PYTHON} -m lib.running.execute 03_uid -p model {wildcards.source} -p study {STUDY}"
-        " -p dataset {wildcards.dataset} -p scorer {params.scorer} && touch {output}"
-
-
-# The same two steps with a further scorer, whose reports have a folder of their own.
-use rule surprisal as surprisal_further with:
-    input:
-        LIBRARY,
-        "notebooks/02_surprisal.ipynb",
-        pattern(paths.source_file, "{further}"),
-        pattern(paths.texts, "{dataset}", "{source}"),
-    output:
-        update(pattern(paths.surprisals, "{further}", "{dataset}", "{source}")),
-        update(pattern(paths.words, "{further}", "{dataset}", "{source}")),
-        report("02_surprisal", "{dataset}", "{source}", "{further}"),
-        beside(report("02_surprisal", "{dataset}", "{source}", "{further}")),
-    params:
-        scorer="{further}",
-
-
-use rule uid as uid_further with:
-    input:
-        LIBRARY,
-        "notebooks/03_uid.ipynb",
-        pattern(paths.texts, "{dataset}", "{source}"),
-        pattern(paths.surprisals, "{further}", "{dataset}", "{source}"),
-        pattern(paths.words, "{further}", "{dataset}", "{source}"),
-    output:
-        update(pattern(paths.uid, "{further}", "{dataset}", "{source}")),
-        report("03_uid", "{dataset}", "{source}", "{further}"),
-        beside(report("03_uid", "{dataset}", "{source}", "{further}")),
-    params:
-        scorer="{further}",
+        " -p dataset {wildcards.dataset} -p scorer {wildcards.scorer} && touch {output}"
 
 
 rule compare:
@@ -194,12 +157,12 @@ rule compare:
     output:
         update(
             [
-                pattern(paths.comparison, "{comparison}", table)
+                pattern(paths.comparison, STUDY, "{comparison}", table)
                 for table in ("summary", "tests", "models")
             ]
         ),
-        inside(paths.rendered_comparison("{comparison}")),
-        beside(inside(paths.rendered_comparison("{comparison}"))),
+        inside(paths.rendered_comparison(STUDY, "{comparison}")),
+        beside(inside(paths.rendered_comparison(STUDY, "{comparison}"))),
     shell:
         "{PYTHON} -m lib.running.execute 04_compare -p comparison {wildcards.comparison} -p study {STUDY}"
         " && touch {output}"
@@ -210,17 +173,17 @@ rule text_page:
         LIBRARY,
         inside(paths.study_file(STUDY)),
         lambda wildcards: [
-            inside(file(FIRST_SCORER, wildcards.dataset, source))
+            inside(file(study.scorers[0], wildcards.dataset, source))
             for source in study.sources
             for file in (paths.surprisals, paths.uid)
         ],
     output:
-        pattern(paths.texts_page, "{dataset}"),
+        pattern(paths.texts_page, STUDY, "{dataset}"),
     shell:
         "{PYTHON} -m lib.reports.texts_page {STUDY} {wildcards.dataset}"
 
 
-rule index:
+rule front_page:
     input:
         LIBRARY,
         ANALYSED,
@@ -228,7 +191,7 @@ rule index:
         TEXT_PAGES,
         inside(paths.study_file(STUDY)),
     output:
-        inside(paths.index_page()),
+        inside(paths.study_page(STUDY)),
     shell:
         "{PYTHON} -m lib.reports.front_page {STUDY}"
 
@@ -238,7 +201,7 @@ if study.paper:
     # The paper takes its figures, and which study it is about, from one place, whatever the study.
     rule paper_notebook:
         input:
-            inside(paths.rendered_comparison(study.main_comparison)),
+            inside(paths.rendered_comparison(STUDY, study.main_comparison)),
         output:
             inside(paths.paper_notebook()),
         shell:

@@ -64,19 +64,28 @@ def uid(scorer: str, dataset: str, source: str) -> Path:
     return root() / "data" / "uid" / scorer / dataset / f"{source}.parquet"
 
 
-def comparison(comparison: str, table: str) -> Path:
+def comparison(study: str, comparison: str, table: str) -> Path:
     """`table` is "summary", "tests" or "models"."""
-    return root() / "data" / "compare" / comparison / f"{table}.parquet"
+    return root() / "data" / "compare" / study / comparison / f"{table}.parquet"
+
+
+def hypotheses(study: str) -> Path:
+    return root() / "data" / "compare" / study / "hypotheses.parquet"
 
 
 def rendered_notebook(step: str, dataset: str, source: str, scorer: str | None = None) -> Path:
-    """`scorer` is None for the first scorer of a study; each further one has a folder of its own."""
+    """`scorer` is None for step 01 alone, which is the same whoever scores its texts."""
     folder = root() / "rendered" / dataset / source
     return (folder / scorer if scorer else folder) / f"{step}.ipynb"
 
 
-def rendered_comparison(comparison: str) -> Path:
-    return root() / "rendered" / "compare" / comparison / "04_compare.ipynb"
+def rendered_study(study: str) -> Path:
+    """The folder of a study's front page, its comparisons and its pages of texts."""
+    return root() / "rendered" / "studies" / study
+
+
+def rendered_comparison(study: str, comparison: str) -> Path:
+    return rendered_study(study) / comparison / "04_compare.ipynb"
 
 
 def paper_notebook() -> Path:
@@ -84,15 +93,21 @@ def paper_notebook() -> Path:
     return root() / "rendered" / "paper" / "04_compare.ipynb"
 
 
-def texts_page(dataset: str) -> Path:
-    return root() / "rendered" / dataset / "texts.html"
+def texts_page(study: str, dataset: str) -> Path:
+    return rendered_study(study) / f"texts-{dataset}.html"
 
 
 def failed_notebook(step: str, name: str) -> Path:
     return root() / "rendered" / "failed" / f"{step}-{name}.ipynb"
 
 
+def study_page(study: str) -> Path:
+    """The front page of a study."""
+    return rendered_study(study) / "index.html"
+
+
 def index_page() -> Path:
+    """The page that lists every study."""
     return root() / "rendered" / "index.html"
 
 

@@ -87,8 +87,8 @@ def test_ones_own_texts_in_three_steps(project):
         assert command in COMMANDS
         done = shell(command, project)
         assert done.returncode == 0, done.stderr[-2000:]
-    assert paths.rendered_comparison("mine").with_suffix(".html").exists()
-    assert paths.texts_page("mine").exists()
+    assert paths.rendered_comparison("mine", "mine").with_suffix(".html").exists()
+    assert paths.texts_page("mine", "mine").exists()
     assert "up to date" in done.stdout
     status = shell("make status STUDY=mine", project)
     assert status.returncode == 0

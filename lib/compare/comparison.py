@@ -162,7 +162,7 @@ def compare(given: Mapping[str, Any]) -> Comparison:
         },
         code=("lib.compare.comparison", "lib.compare.bootstrap", "lib.compare.effects", "lib.compare.mixed"),
     )
-    outputs = {table: paths.comparison(name, table) for table in ("summary", "tests", "models")}
+    outputs = {table: paths.comparison(study_name, name, table) for table in ("summary", "tests", "models")}
     with store.lock(outputs["tests"]):
         stale = not all(store.is_complete(path, made) for path in outputs.values())
         if stale:

@@ -1,5 +1,7 @@
 """What one execution of a notebook is about: parameters given, files read, everything resolved."""
 
+import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,7 +140,8 @@ def overridden(source: Source, values: Mapping[str, Any]) -> Source:
 
 def command(step: str, run: Run) -> str:
     """The shell command that makes what `step` makes for `run`."""
-    given = f"-p model {run.source_name} -p study {run.study_name} -p dataset {run.dataset_name}"
-    scorer = "" if step == "01_generate" else f" -p scorer {run.scorer_name}"
-    output = paths.rendered_notebook(step, run.dataset_name, run.source_name).relative_to(paths.root())
-    return f"papermill notebooks/{step}.ipynb {output} {given}{scorer}"
+    names = {"model": run.source_name, "study": run.study_name, "dataset": run.dataset_name}
+    if step != "01_generate":
+        names["scorer"] = run.scorer_name
+    given = " ".join(f"-p {name} {shlex.quote(value)}" for name, value in names.items())
+    return f"papermill {shlex.quote(os.path.relpath(paths.notebook(step)))} OUT.ipynb {given}"

@@ -1,7 +1,8 @@
-"""The front page of a study, `rendered/index.html`: `python -m lib.reports.front_page demo`."""
+"""The front page of a study, and the page that lists every study: `python -m lib.reports.front_page demo`."""
 
 import argparse
 import html
+import os
 import platform
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from lib.errors import StudyError
 from lib.figures import comparison, effects
 from lib.params import Study, load_source, load_study
 from lib.reports import page as report
+from lib.reports.studies_page import write_studies_page
 from lib.uid import contours
 
 
@@ -22,49 +24,53 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", nargs="?", default="demo")
     try:
-        print(write_index(parser.parse_args().study))
+        print(paths.shown(write_front_page(parser.parse_args().study)))
+        write_studies_page()
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def write_index(name: str) -> Path:
+def write_front_page(name: str) -> Path:
     """Write the page of the study `name` from what its runs have left; return its path."""
     study = load_study(name)
+    target = paths.study_page(name)
     page = report.page_of(
         "index.html.j2",
+        home=_link(paths.index_page(), target),
         study=study,
-        comparisons=_comparisons(study),
-        groups=_groups(study),
-        failed=_failed(),
-        figures=_figures(study),
+        comparisons=_comparisons(name, study),
+        groups=_groups(name, study),
+        failed=_failed(target),
+        figures=_figures(name, study),
         files=_files(name, study),
         versions=_versions(study),
         vega=report.vega_bundle(),
         hydrate=report.hydrate_script(),
     )
-    return report.write_page(paths.index_page(), page)
+    return report.write_page(target, page)
 
 
-def _comparisons(study: Study) -> list[dict[str, Any]]:
+def _comparisons(study_name: str, study: Study) -> list[dict[str, Any]]:
+    page = paths.study_page(study_name)
     return [
         {
             "name": name,
             "sources": study.sources_of(name),
             "scorer": study.scorer_of(name),
-            "link": _link(paths.rendered_comparison(name).with_suffix(".html")),
+            "link": _link(paths.rendered_comparison(study_name, name).with_suffix(".html"), page),
         }
         for name in study.comparisons
     ]
 
 
-def _figures(study: Study) -> str:
+def _figures(study_name: str, study: Study) -> str:
     """The effects and the contours of the study's main comparison: what to look at first."""
     name = study.main_comparison
     if name is None:
         return ""
-    tests = store.read(paths.comparison(name, "tests"), "make study")
+    tests = store.read(paths.comparison(study_name, name, "tests"), "make study")
     sources, scorer = study.sources_of(name), study.scorer_of(name)
     classes = {source: load_source(source).text_class for source in sources}
     families = {source: load_source(source).family for source in sources}
@@ -80,28 +86,28 @@ def _figures(study: Study) -> str:
     )
 
 
-def _groups(study: Study) -> list[dict[str, Any]]:
+def _groups(study_name: str, study: Study) -> list[dict[str, Any]]:
+    page = paths.study_page(study_name)
     return [
         {
             "dataset": dataset,
             "scorer": scorer,
-            "texts": _link(paths.texts_page(dataset)),
-            "rows": [_row(study, scorer, dataset, source) for source in study.sources],
+            "texts": _link(paths.texts_page(study_name, dataset), page),
+            "rows": [_row(page, scorer, dataset, source) for source in study.sources],
         }
         for dataset in study.datasets
         for scorer in study.scorers
     ]
 
 
-def _row(study: Study, scorer: str, dataset: str, source: str) -> dict[str, Any]:
+def _row(page: Path, scorer: str, dataset: str, source: str) -> dict[str, Any]:
     statuses = store.read(paths.texts(dataset, source), "make study", ["status"])["status"]
     metrics = ["tokens", "mean_surprisal", "uid_variance", "uid_pairwise"]
     measured = store.read(paths.uid(scorer, dataset, source), "make study", metrics)
-    folder = None if scorer == study.scorers[0] else scorer
     reports = [
         paths.rendered_notebook("01_generate", dataset, source),
-        paths.rendered_notebook("02_surprisal", dataset, source, folder),
-        paths.rendered_notebook("03_uid", dataset, source, folder),
+        paths.rendered_notebook("02_surprisal", dataset, source, scorer),
+        paths.rendered_notebook("03_uid", dataset, source, scorer),
     ]
     return {
         "source": source,
@@ -111,12 +117,13 @@ def _row(study: Study, scorer: str, dataset: str, source: str) -> dict[str, Any]
         "tokens": int(measured["tokens"].sum()),
         **measured[metrics[1:]].mean().to_dict(),
         "reports": [
-            {"name": notebook.stem[3:], "link": _link(notebook.with_suffix(".html"))} for notebook in reports
+            {"name": notebook.stem[3:], "link": _link(notebook.with_suffix(".html"), page)}
+            for notebook in reports
         ],
     }
 
 
-def _failed() -> list[dict[str, str]]:
+def _failed(page: Path) -> list[dict[str, str]]:
     found = []
     for notebook in sorted(paths.failed_notebook("x", "y").parent.glob("*.ipynb")):
         content = nbformat.read(notebook, as_version=4)
@@ -125,7 +132,7 @@ def _failed() -> list[dict[str, str]]:
         ]
         sentence = errors[0].evalue if errors else "stopped before its end"
         found.append(
-            {"name": notebook.stem, "link": _link(notebook.with_suffix(".html")), "sentence": sentence}
+            {"name": notebook.stem, "link": _link(notebook.with_suffix(".html"), page), "sentence": sentence}
         )
     return found
 
@@ -149,8 +156,9 @@ def _versions(study: Study) -> dict[str, str]:
     return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
-def _link(path: Path) -> str:
-    return path.relative_to(paths.index_page().parent).as_posix()
+def _link(path: Path, page: Path) -> str:
+    """How `page` refers to `path`."""
+    return Path(os.path.relpath(path, page.parent)).as_posix()
 
 
 if __name__ == "__main__":

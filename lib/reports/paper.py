@@ -24,7 +24,7 @@ CLASS_NAMES = {
 SPELT_OUT = 3  # pairs: of more, the paper gives the count and the largest difference
 # What a figure is drawn from, by what its cell hands on.
 DRAWN_FROM = {
-    "compared.tests": "`data/compare/{comparison}/tests.parquet`",
+    "compared.tests": "`data/compare/{study}/{comparison}/tests.parquet`",
     "step.contours(": "`data/surprisals/{scorer}/`",
     "compared.texts": "`data/uid/{scorer}/`",
 }
@@ -219,13 +219,13 @@ class Paper:
 
     def provenance(self) -> str:
         """What the numbers and figures were made of, so that anyone can tell whether theirs are the same."""
-        record = store.read_record(paths.comparison(self.comparison, "tests"))
+        record = store.read_record(paths.comparison(self.name, self.comparison, "tests"))
         versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
         digest = store.digest(f"{name} {value}" for name, value in sorted(record["inputs"].items()))
         return (
             f"This is the study `{self.name}`, its comparison `{self.comparison}`. The numbers come from "
-            f"`data/compare/{self.comparison}/`, the figures from the notebook "
-            f"`{paths.shown(paths.rendered_comparison(self.comparison))}`; both were made of "
+            f"`data/compare/{self.name}/{self.comparison}/`, the figures from the notebook "
+            f"`{paths.shown(paths.rendered_comparison(self.name, self.comparison))}`; both were made of "
             f"{len(record['inputs'])} files of measures with the joint SHA-256 {digest[:16]}, by {versions}, "
             f"{record['parameters']['draws']} bootstrap draws and the seed {record['parameters']['seed']}."
         )
@@ -237,7 +237,7 @@ class Paper:
         for label in labels:
             number, code = drawn_by[label]
             files = next(file for sign, file in DRAWN_FROM.items() if sign in code)
-            files = files.format(comparison=self.comparison, scorer=self.scorer)
+            files = files.format(study=self.name, comparison=self.comparison, scorer=self.scorer)
             rows.append(f"| @{label} | {number} | `{code.partition('(')[0]}` | {files} |")
         return "\n".join(
             ["| figure | cell | drawn by | drawn from |", "|:-----|:---|:----------|:-----------|", *rows]
@@ -254,7 +254,7 @@ def paper(study: str | None = None, comparison: str | None = None) -> Paper:
         study, comparison = given["study"], given["comparison"]
     declared = load_study(study)
     tables = {
-        table: store.read(paths.comparison(comparison, table), MADE_BY)
+        table: store.read(paths.comparison(study, comparison, table), MADE_BY)
         for table in ("summary", "tests", "models")
     }
     statuses = {
@@ -264,7 +264,7 @@ def paper(study: str | None = None, comparison: str | None = None) -> Paper:
     }
     counts = pd.DataFrame(statuses).T.reindex(columns=["ok", "short", "error"]).fillna(0).astype(int)
     others = {
-        name: store.read(paths.comparison(name, "tests"), MADE_BY)
+        name: store.read(paths.comparison(study, name, "tests"), MADE_BY)
         for name in declared.comparisons
         if declared.scorer_of(name) != declared.scorer_of(comparison)
     }

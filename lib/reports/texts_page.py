@@ -52,7 +52,7 @@ def write_text_page(study_name: str, dataset: str) -> Path:
     documents = _documents(tables)
     kept = _as_many_as_fit(documents)
     page = page_of(dataset, scorer, study.sources, kept, left_out=len(documents) - len(kept))
-    return report.write_page(paths.texts_page(dataset), page)
+    return report.write_page(paths.texts_page(study_name, dataset), page)
 
 
 def page_of(

@@ -18,7 +18,6 @@ from papermill.exceptions import PapermillExecutionError
 
 from lib import paths, progress
 from lib.errors import StudyError
-from lib.params import load_study
 from lib.params.run import resolve, resolve_comparison
 from lib.reports.page import write_report
 
@@ -83,11 +82,10 @@ def _name(step: str, parameters: Mapping[str, str]) -> str:
 def rendered(step: str, parameters: Mapping[str, str]) -> Path:
     """Where the executed notebook belongs."""
     if step == "04_compare":
-        _, _, name = resolve_comparison(parameters)
-        return paths.rendered_comparison(name)
+        study, _, name = resolve_comparison(parameters)
+        return paths.rendered_comparison(study, name)
     run = resolve(step, parameters)
-    first = load_study(run.study_name).scorers[0]
-    scorer = None if step == "01_generate" or run.scorer_name == first else run.scorer_name
+    scorer = None if step == "01_generate" else run.scorer_name
     return paths.rendered_notebook(step, run.dataset_name, run.source_name, scorer)
 
 

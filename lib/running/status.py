@@ -23,7 +23,7 @@ REASONS = {
     "Set of input files has changed since last execution": "stale",
 }
 STEPS = {"generate": "01_generate", "surprisal": "02_surprisal", "uid": "03_uid", "compare": "04_compare"}
-WILDCARDS = ("dataset", "source", "further", "comparison")  # in this order in the name of a step
+WILDCARDS = ("dataset", "source", "scorer", "comparison")  # in this order in the name of a step
 MOST_FILES = 3
 
 
@@ -63,14 +63,13 @@ def _steps(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield "documents", (dataset,)
         for source in study.sources:
             yield "generate", (dataset, source)
-            for place, scorer in enumerate(study.scorers):
-                further = (scorer,) if place else ()
+            for scorer in study.scorers:
                 for step in ("surprisal", "uid"):
-                    yield (f"{step}_further" if further else step), (dataset, source, *further)
+                    yield step, (dataset, source, scorer)
         yield "text_page", (dataset,)
     for comparison in study.comparisons:
         yield "compare", (comparison,)
-    yield "index", ()
+    yield "front_page", ()
     if study.paper:
         yield "paper_notebook", ()
         if shutil.which("quarto"):

@@ -44,7 +44,7 @@ def run_study(name: str) -> int:
     status = snakemake(name)
     if status == 0:
         print(f"{study.title}: up to date after {time.monotonic() - started:.0f} s.")
-        print(f"  reports  {os.path.relpath(paths.index_page())}")
+        print(f"  reports  {os.path.relpath(paths.study_page(name))}")
         if study.paper:
             pages = [paths.paper_page(kind) for kind in ("html", "pdf")]
             there = shutil.which("quarto") and all(page.exists() for page in pages)

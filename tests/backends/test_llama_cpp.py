@@ -184,7 +184,7 @@ def test_the_notebooks_run_with_the_gguf_source(small_study):
         )
         assert done.returncode == 0, done.stderr[-2000:]
     assert paths.uid("tiny-scorer", "notes", "tiny-base@q8_0").exists()
-    assert paths.comparison("human-vs-tiny-base-q8_0", "tests").exists()
+    assert paths.comparison("small", "human-vs-tiny-base-q8_0", "tests").exists()
 
 
 def measure_people():

@@ -137,12 +137,12 @@ def test_summary_counts_what_is_missing(measured, project):
 def test_nothing_is_done_twice_and_a_change_is_noticed(measured):
     measured()
     assert compare.compare({}).computed_now
-    path = paths.comparison("all", "tests")
+    path = paths.comparison("demo", "all", "tests")
     before = path.stat().st_mtime_ns, path.read_bytes()
     assert not compare.compare({}).computed_now
     assert path.stat().st_mtime_ns == before[0]
     for table in ("tests", "summary", "models"):
-        paths.comparison("all", table).unlink()
+        paths.comparison("demo", "all", table).unlink()
     compare.compare({})
     assert path.read_bytes() == before[1]
     measured(tiny_base=made_up(seed=8))
@@ -187,7 +187,7 @@ def test_missing_and_small_groups(measured, project):
     paths.uid("tiny-scorer", "pydocs", "tiny-base").unlink()
     with pytest.raises(StudyError, match=r"03_uid.*tiny-base"):
         compare.compare({})
-    assert not paths.comparison("all", "tests").exists()
+    assert not paths.comparison("demo", "all", "tests").exists()
 
 
 def test_comparisons_by_declaration(project):
@@ -237,7 +237,7 @@ def test_a_model_is_compared_with_people_without_a_declaration(measured, project
     compared = compare.compare({"model": "tiny-instruct"})
     assert compared.name == "human-vs-tiny-instruct"
     assert list(compared.groups) == ["human", "tiny-instruct"]
-    assert paths.comparison("human-vs-tiny-instruct", "tests").exists()
+    assert paths.comparison("demo", "human-vs-tiny-instruct", "tests").exists()
     for given, sentence in (
         ({"model": "human"}, "'human' stands for people"),
         ({"model": "tiny-instrct"}, "did you mean 'tiny-instruct'"),

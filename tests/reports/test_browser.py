@@ -82,15 +82,15 @@ def test_every_page_loads_whole_with_live_charts_and_asks_for_nothing(finished_s
 
 
 def test_every_link_of_the_front_page_leads_somewhere(finished_study, page):
-    Visit(page, paths.index_page())
+    Visit(page, paths.study_page("demo"))
     links = [link.get_attribute("href") for link in page.locator("a").all()]
     assert len(links) > 10
     for link in links:
-        assert (paths.index_page().parent / link.split("#")[0]).exists(), link
+        assert (paths.study_page("demo").parent / link.split("#")[0]).exists(), link
 
 
 def test_pointing_at_a_chart_tells_its_numbers(finished_study, page):
-    Visit(page, paths.index_page())
+    Visit(page, paths.study_page("demo"))
     page.locator("figure.chart .mark-symbol path").first.hover()
     tip = page.locator("#vg-tooltip-element.visible")
     tip.wait_for()
@@ -98,14 +98,14 @@ def test_pointing_at_a_chart_tells_its_numbers(finished_study, page):
 
 
 def test_figures_have_names_for_those_who_cannot_see_them(finished_study, page):
-    Visit(page, paths.rendered_comparison("all").with_suffix(".html"))
+    Visit(page, paths.rendered_comparison("demo", "all").with_suffix(".html"))
     names = [figure.get_attribute("aria-label") or "" for figure in page.get_by_role("group").all()]
     assert any(name.startswith("Densities over texts") for name in names)
     assert any("Kolmogorov–Smirnov" in name for name in names)
 
 
 def test_texts_are_searched_ordered_and_linked_to(finished_study, page):
-    visit = Visit(page, paths.texts_page("notes"), "#files")
+    visit = Visit(page, paths.texts_page("demo", "notes"), "#files")
     page.wait_for_selector("body[data-ready]")
     articles = page.locator("article")
     assert articles.count() == 10

@@ -102,7 +102,7 @@ def test_numbers_and_figures_come_from_the_study(finished_study):
     assert "`data/compare/all/tests.parquet`" in text
     assert "| @fig-contours |" in text
     executed = nbformat.read(paths.paper_notebook(), as_version=4)
-    assert executed == nbformat.read(paths.rendered_comparison("all"), as_version=4)
+    assert executed == nbformat.read(paths.rendered_comparison("demo", "all"), as_version=4)
     for _, label in EMBED.findall(PAPER):
         (cell,) = [cell for cell in executed.cells if f"label: {label}" in cell.source]
         (output,) = [output for output in cell.outputs if "data" in output]

@@ -35,7 +35,7 @@ def test_a_comparison_waits_for_the_scorer_that_it_names(small_study):
     study["comparisons"]["other"] = study["comparisons"]["all"] | {"scorer": "tiny-base"}
     file.write_text(yaml.safe_dump(study, sort_keys=False))
     table = status.status("small")
-    assert "notes tiny-rlhf tiny-base" in set(table.loc[table["step"] == "uid_further", "of"])
+    assert "notes tiny-rlhf tiny-base" in set(table.loc[table["step"] == "03_uid", "of"])
     assert set(table["state"]) == {"missing"}
     assert ("paper_notebook", "") in set(zip(table["step"], table["of"], strict=True))
 

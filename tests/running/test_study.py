@@ -56,11 +56,12 @@ def test_every_file_of_the_contract_is_there_with_its_columns_and_record(finishe
             record = json.loads(schema.metadata[b"study"])
             assert {"parameters", "inputs", "versions", "units"} <= set(record)
         for step in ("01_generate", "02_surprisal", "03_uid"):
-            assert paths.rendered_notebook(step, "notes", source).with_suffix(".html").exists()
+            scorer = None if step == "01_generate" else "tiny-scorer"
+            assert paths.rendered_notebook(step, "notes", source, scorer).with_suffix(".html").exists()
     for table in ("summary", "tests", "models"):
-        assert paths.comparison("all", table).exists()
-    assert pq.read_schema(paths.comparison("all", "tests")).names[:9] == TEST_COLUMNS.split()[:9]
-    assert set(TEST_COLUMNS.split()) <= set(pq.read_schema(paths.comparison("all", "tests")).names)
+        assert paths.comparison("demo", "all", table).exists()
+    assert pq.read_schema(paths.comparison("demo", "all", "tests")).names[:9] == TEST_COLUMNS.split()[:9]
+    assert set(TEST_COLUMNS.split()) <= set(pq.read_schema(paths.comparison("demo", "all", "tests")).names)
     assert not list((finished_study / "data").rglob("*.part*"))
 
 
@@ -179,11 +180,11 @@ def test_a_failing_step_keeps_its_evidence_and_says_how_to_run_it_again(small_st
     assert done.returncode == 1
     assert "does not exist yet" in done.stderr
     assert "Traceback" not in done.stderr
-    again = re.search(r"again: python (-m lib\.execute .*)", done.stderr)
+    again = re.search(r"again: python (-m lib\.running\.execute .*)", done.stderr)
     assert again is not None
     assert again[1].split() == command[1:]
     assert (small_study / "rendered" / "failed" / "02_surprisal-human-small.html").exists()
-    assert not paths.rendered_notebook("02_surprisal", "notes", "human").exists()
+    assert not paths.rendered_notebook("02_surprisal", "notes", "human", "tiny-scorer").exists()
 
 
 def test_the_readme_names_files_that_exist():
