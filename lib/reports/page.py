@@ -89,7 +89,8 @@ def write_page(path: Path, page: str) -> Path:
 
 
 def _report_resources(notebook: Path, content: NotebookNode) -> dict[str, Any]:
-    depth = len(notebook.relative_to(paths.index_page().parent).parts) - 1
+    within = notebook.relative_to(paths.index_page().parent).parts
+    depth = len(within) - (3 if within[0] == "studies" else 1)  # a comparison leads to its study's page
     given = content.metadata.get("papermill", {}).get("parameters", {})
     about = given.get("model") or given.get("comparison") or ""
     return {
