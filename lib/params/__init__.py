@@ -6,6 +6,7 @@ read; what is wrong ends in one sentence that names the file, the field and what
 
 from lib.params.corpora import Articles, Chats, Corpus, Dataset, Dialogues, Folder, Opening, Pydocs, Rows
 from lib.params.declared import Declared, Slug, TextClass
+from lib.params.hypotheses import Aspect, Contrast, Expectation, Hypothesis
 from lib.params.reading import load_dataset, load_scorer, load_source, source_names, validated
 from lib.params.sources import (
     AnySource,
@@ -25,14 +26,18 @@ from lib.params.studies import Comparison, Import, Study, UidSettings, load_stud
 __all__ = [
     "AnySource",
     "Articles",
+    "Aspect",
     "Chats",
     "Comparison",
+    "Contrast",
     "Corpus",
     "Dataset",
     "Declared",
     "Dialogues",
+    "Expectation",
     "Folder",
     "Human",
+    "Hypothesis",
     "Import",
     "LlamaCpp",
     "Model",

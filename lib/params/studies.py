@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from lib import paths
 from lib.errors import StudyError, nearest
 from lib.params.declared import Declared, Slug, TextClass
+from lib.params.hypotheses import Contrast, Hypotheses, contrast
 from lib.params.reading import load_source, read
 
 
@@ -73,6 +74,7 @@ class Study(Declared):
     sources: tuple[str, ...] = Field(min_length=1)
     datasets: tuple[Slug, ...] = Field(min_length=1)
     scorers: tuple[str, ...] = Field(min_length=1)
+    hypotheses: Hypotheses = Field(default_factory=dict, description="declared before the data")
     comparisons: dict[Slug, Comparison] = Field(default_factory=dict)
     paper: bool = Field(False, description="whether paper/ is about this study")
     limits: str = Field("", description="what the paper says of this study's own limits")
@@ -82,6 +84,17 @@ class Study(Declared):
     @property
     def main_comparison(self) -> str | None:
         return next(iter(self.comparisons), None)
+
+    def contrasts(self) -> list[Contrast]:
+        """The hypotheses with the sources of their sides, in the order of the file.
+
+        Raises StudyError for a hypothesis about a source, class or family that the study lacks, whose
+        sides share a source, or whose models have no base of their own (`lib.params.hypotheses`).
+        """
+        if not self.hypotheses:
+            return []
+        sources = {name: load_source(name) for name in self.sources}
+        return [contrast(name, declared, sources) for name, declared in self.hypotheses.items()]
 
     def against_people(self, model: str) -> tuple["Study", str]:
         """This study with a comparison of people with `model`, and the comparison's name.
@@ -159,4 +172,7 @@ class Study(Declared):
 
 
 def load_study(name: str) -> Study:
-    return read(paths.study_file(name), TypeAdapter(Study), "study", name)
+    """The study `name`. Raises StudyError for whatever in it is wrong, its hypotheses' sides included."""
+    study: Study = read(paths.study_file(name), TypeAdapter(Study), "study", name)
+    study.contrasts()
+    return study
