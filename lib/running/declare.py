@@ -23,6 +23,28 @@ from lib.params.sources import AnySource
 from lib.params.studies import Study
 
 SOURCES = ("human", "tiny-base", "tiny-rlhf")
+# What a new study claims until its author says otherwise: what preference tuning is said to do.
+HYPOTHESES = {
+    "rlhf-and-people": {
+        "sentence": "Preference-tuned models' texts are more uniform than people's.",
+        "metric": "uid_variance",
+        "aspect": "level",
+        "of": "rlhf",
+        "against": "human",
+        "expect": "less",
+        "margin": 0.3,
+    },
+    "spread-rlhf-and-base": {
+        "sentence": "Preference-tuned models' texts differ less in uniformity from document to document "
+        "than those of their base models.",
+        "metric": "uid_variance",
+        "aspect": "spread",
+        "of": "rlhf",
+        "against": "own base",
+        "expect": "less",
+        "margin": 0.3,
+    },
+}
 
 
 def main() -> int:
@@ -62,6 +84,7 @@ def declare_folder(name: str, folder: str) -> tuple[Path, Path]:
         "sources": list(SOURCES),
         "datasets": [name],
         "scorers": ["tiny-scorer"],
+        "hypotheses": HYPOTHESES,
         "comparisons": {name: {"metrics": ["mean_surprisal", "uid_variance", "uid_pairwise"]}},
     }
     files = paths.dataset_file(name), paths.study_file(name)

@@ -45,6 +45,7 @@ def measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., di
     monkeypatch.setattr(bootstrap, "DRAWS", 200)
     demo = yaml.safe_load(paths.study_file("demo").read_text())
     demo["comparisons"] = {"all": {"sources": demo["sources"]}}
+    del demo["hypotheses"]
     paths.study_file("demo").write_text(yaml.safe_dump(demo))
     schema = pa.schema([("doc_id", pa.string()), *((m, pa.float64()) for m in METRICS)])
 
