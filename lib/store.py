@@ -1,15 +1,20 @@
 """Parquet files that appear whole or not at all, each with the record of how it was made.
 
-The record stands in the Parquet key-value metadata under the key `study`. A step whose output
-exists with the same record has nothing to do. A step that makes many rows writes them as parts
-beside the output (`<name>.parts/`); parts with the same record survive an interruption.
+The record stands in the Parquet key-value metadata under the key `study`. Pages have checksums, and
+the whole file is sealed (`lib.seal`); both are verified by whoever reads here, so that a damaged file
+is named and never read. A step whose output exists with the same record has nothing to do. A step
+that makes many rows writes them as parts beside the output (`<name>.parts/`); parts with the same
+record survive an interruption.
 """
 
+import errno
 import hashlib
 import importlib
 import json
+import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -20,13 +25,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from lib import paths
+from lib import paths, seal
 from lib.batches import batches
 from lib.errors import StudyError
 
 Record = dict[str, Any]
 KEY = b"study"
 ROWS_PER_GROUP = 1 << 17  # small groups are slow to read
+THE_STEP = "the step that writes it"  # what makes a file where no command is known
 MEASURED = "measured"  # the part of a record that a step finds out as it runs; it decides nothing
 
 
@@ -76,16 +82,20 @@ def code_hash(modules: Iterable[str]) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of the content of `path`; of a folder, of its files' names and contents."""
+    """SHA-256 of the content of `path`; of a folder, of its files' names and contents.
+
+    Raises StudyError for what is not there or cannot be read.
+    """
     if not path.exists():
         raise StudyError(f"There is no {paths.shown(path)}.")
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
-    for file in files:
-        if path.is_dir():
-            digest.update(str(file.relative_to(path)).encode())
-        stat = file.stat()
-        digest.update(_content_hash(file, stat.st_size, stat.st_mtime_ns))
+    with _reading(path):
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        for file in files:
+            if path.is_dir():
+                digest.update(str(file.relative_to(path)).encode("utf-8", "surrogateescape"))
+            stat = file.stat()
+            digest.update(_content_hash(file, stat.st_size, stat.st_mtime_ns))
     return digest.hexdigest()
 
 
@@ -107,7 +117,7 @@ def measured(path: Path) -> dict[str, Any]:
 
 
 def read_record(path: Path) -> Record:
-    """The record of `path`. Raises StudyError if it is missing, broken or carries none."""
+    """The record of `path`. Raises StudyError if it is missing, damaged or carries none."""
     found = _record_or_none(path)
     if found is None:
         raise _broken(path)
@@ -116,33 +126,134 @@ def read_record(path: Path) -> Record:
 
 def _record_or_none(path: Path) -> Record | None:
     try:
-        stored = pq.read_schema(path).metadata or {}
-        return json.loads(stored[KEY])
+        if seal.is_whole(path) is False:
+            return None
+        found = json.loads((pq.read_schema(path).metadata or {})[KEY])
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
+    return found if isinstance(found, dict) else None
 
 
-def read(path: Path, made_by: str, columns: list[str] | None = None) -> pd.DataFrame:
-    """The rows of `path`. `made_by` is the command that makes it, named where it cannot be read."""
+def read(
+    path: Path, made_by: str, columns: Sequence[str] | None = None, schema: pa.Schema | None = None
+) -> pd.DataFrame:
+    """The rows of `path`. `made_by` is the command that makes it, named where it cannot be read.
+
+    With `schema`, its columns (or those of `columns`) must be there and are of its types. Raises
+    StudyError for a file that is missing, damaged, of another kind or without these columns.
+    """
+    return read_table(path, made_by, columns, schema).to_pandas()
+
+
+def read_table(
+    path: Path, made_by: str, columns: Sequence[str] | None = None, schema: pa.Schema | None = None
+) -> pa.Table:
+    """As `read`, as a table."""
+    if schema is not None:
+        columns = columns if columns is not None else schema.names
+    with opened(path, made_by, columns or ()) as file:
+        table = file.read(columns=None if columns is None else list(columns))
+        if schema is None:
+            return table
+        try:
+            return table.cast(pa.schema([schema.field(name) for name in table.schema.names]))
+        except (pa.ArrowException, ValueError) as error:
+            raise StudyError(
+                f"{paths.shown(path)} has columns of other types than this project's ({_first_line(error)}); "
+                f"delete it and make it again with `{made_by}`."
+            ) from error
+
+
+@contextmanager
+def opened(
+    path: Path, made_by: str = THE_STEP, columns: Iterable[str] = (), **options: Any
+) -> Iterator[pq.ParquetFile]:
+    """`path` to read from, verified, with at least `columns`. Raises StudyError as `read`."""
     if not path.exists():
         raise StudyError(f"{paths.shown(path)} does not exist yet; make it with `{made_by}`.")
     try:
-        return pq.read_table(path, columns=columns).to_pandas()
-    except (OSError, pa.ArrowException) as error:
+        with _reading(path, made_by):
+            if seal.is_whole(path) is False:
+                raise _broken(path, made_by)
+            with pq.ParquetFile(path, page_checksum_verification=True, **options) as file:
+                missing = [name for name in columns if name not in file.schema_arrow.names]
+                if missing:
+                    raise StudyError(
+                        f"{paths.shown(path)} has no column {', '.join(missing)}, so it was made by another "
+                        f"version or program; delete it and make it again with `{made_by}`."
+                    )
+                yield file
+    except pa.ArrowException as error:
         raise _broken(path, made_by) from error
 
 
-def _broken(path: Path, made_by: str = "the step that writes it") -> StudyError:
+def count(path: Path) -> int:
+    """How many rows `path` has. Raises StudyError as `read`."""
+    with opened(path) as file:
+        return file.metadata.num_rows
+
+
+@contextmanager
+def _reading(path: Path, made_by: str = THE_STEP) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # Arrow's word for what is no Parquet
+            raise _broken(path, made_by) from error
+        raise StudyError(
+            f"{paths.shown(path)} cannot be read ({_reason(error)}); {_way_out(error)}"
+        ) from error
+
+
+def _broken(path: Path, made_by: str = THE_STEP) -> StudyError:
     return StudyError(
-        f"{paths.shown(path)} is not a whole Parquet file of this project (cut off or foreign); "
+        f"{paths.shown(path)} is not a whole Parquet file of this project (damaged, cut off or foreign); "
         f"delete it and make it again with `{made_by}`."
     )
 
 
-def lock(path: Path) -> FileLock:
+def _reason(error: OSError) -> str:
+    return (os.strerror(error.errno) if error.errno else _first_line(error)).lower()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _way_out(error: OSError) -> str:
+    match error:
+        case IsADirectoryError() | NotADirectoryError() | FileExistsError():
+            return "a folder and a file are in each other's place: move it away."
+        case PermissionError():
+            return "give yourself the permission, or work where you have it."
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return "make room and run it again: what is complete is kept."
+        case _:
+            return "see to the disk and run it again: what is complete is kept."
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within it, whatever keeps `path` from being written is a StudyError that says why."""
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(
+            f"{paths.shown(path)} cannot be written ({_reason(error)}); {_way_out(error)}"
+        ) from error
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
     """A context in which no other process makes `path`; a process that dies gives it up."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path.with_name(f".{path.name}.lock"))
+    held = FileLock(path.with_name(f".{path.name}.lock"))
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def write(path: Path, rows: pd.DataFrame | pa.Table, schema: pa.Schema, made: Record) -> None:
@@ -151,22 +262,40 @@ def write(path: Path, rows: pd.DataFrame | pa.Table, schema: pa.Schema, made: Re
 
 
 def write_stream(path: Path, tables: Iterable[pa.Table], schema: pa.Schema, made: Record) -> None:
-    """Write `tables` one after the other, and rename when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write `tables` one after the other; sealed, flushed to the disk and renamed when complete.
+
+    Raises StudyError if the disk or the permissions do not allow it.
+    """
     temporary = path.with_name(f".{path.name}.part")
     with_record = schema.with_metadata({KEY: json.dumps(made, sort_keys=True).encode()})
     # Numbers that hardly ever repeat: byte by byte they are smaller than in a dictionary, and read faster.
     floats = [field.name for field in schema if pa.types.is_floating(field.type)]
-    with pq.ParquetWriter(
-        temporary,
-        with_record,
-        compression="zstd",
-        use_dictionary=[name for name in schema.names if name not in floats],
-        column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
-    ) as writer:
-        for group in batches(tables, len, ROWS_PER_GROUP):
-            writer.write_table(pa.concat_tables(group).cast(with_record))
-    temporary.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(
+            temporary,
+            with_record,
+            compression="zstd",
+            use_dictionary=[name for name in schema.names if name not in floats],
+            column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+            write_page_checksum=True,
+        ) as writer:
+            for group in batches(tables, len, ROWS_PER_GROUP):
+                writer.write_table(pa.concat_tables(group).cast(with_record))
+            writer.add_key_value_metadata({seal.KEY: seal.EMPTY})
+        seal.close(temporary)
+        temporary.replace(path)
+        _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename in `folder` outlast a power cut; a no-op where folders cannot be opened."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _table(rows: pd.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:
@@ -208,7 +337,7 @@ class Parts:
         return {**self.made, MEASURED: dict(found)} if found else self.made
 
     def _tables(self, count: int) -> Iterator[pa.Table]:
-        return (pq.read_table(self._file(number)) for number in range(count))
+        return (read_table(self._file(number), THE_STEP) for number in range(count))
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:06}.parquet"

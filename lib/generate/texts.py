@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lib import datasets, paths, store
 from lib.backends import weights
@@ -123,7 +122,7 @@ def _kept(run: Run, path: Path, made: store.Record) -> dict[str, dict[str, Any]]
     if not store.is_complete(path, made):
         return {}
     behind_server = isinstance(run.source, Model) and isinstance(run.source.weights, OpenAI)
-    rows = pq.read_table(path).to_pylist() if behind_server else []
+    rows = store.read_table(path, command("01_generate", run)).to_pylist() if behind_server else []
     kept = {row["doc_id"]: row for row in rows if row["error"] is None}
     return kept if len(kept) < len(rows) else None
 
@@ -337,7 +336,8 @@ def _line(row: dict[str, Any]) -> str:
 
 def read_texts(run: Run) -> pd.DataFrame:
     """The rows of `SCHEMA` of the run's source."""
-    return store.read(paths.texts(run.dataset_name, run.source_name), command("01_generate", run))
+    path = paths.texts(run.dataset_name, run.source_name)
+    return store.read(path, command("01_generate", run), schema=SCHEMA)
 
 
 def summary_table(texts: pd.DataFrame) -> pd.DataFrame:

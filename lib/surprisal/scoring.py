@@ -21,7 +21,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lib import paths, store
 from lib.backends import weights
@@ -171,8 +170,8 @@ def score_texts(run: Run) -> ScoringSummary:
     not_scored |= measured.pop("not_scored", {})
     return ScoringSummary(
         texts=len(rows) - len(not_scored),
-        tokens=pq.read_metadata(tokens_path).num_rows,
-        words=pq.read_metadata(words_path).num_rows,
+        tokens=store.count(tokens_path),
+        words=store.count(words_path),
         scored_now=scored_now,
         seconds=seconds,
         not_scored=not_scored,
@@ -192,7 +191,7 @@ def _import(run: Run, rows: pd.DataFrame, made: store.Record) -> None:
 def read_tokens(run: Run) -> pd.DataFrame:
     """The rows of `SCHEMA` of the run's source."""
     path = paths.surprisals(run.scorer_name, run.dataset_name, run.source_name)
-    return store.read(path, command("02_surprisal", run))
+    return store.read(path, command("02_surprisal", run), schema=SCHEMA)
 
 
 def most_surprising(tokens: pd.DataFrame, count: int = 15, at_least: int = 5) -> pd.DataFrame:

@@ -126,7 +126,7 @@ def measure(run: Run) -> UidSummary:
 def read_metrics(run: Run) -> pd.DataFrame:
     """The rows of `SCHEMA` of the run's source."""
     path = paths.uid(run.scorer_name, run.dataset_name, run.source_name)
-    return store.read(path, command("03_uid", run))
+    return store.read(path, command("03_uid", run), schema=SCHEMA)
 
 
 def metrics(

@@ -14,8 +14,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from lib import store
 from lib.batches import batches
 
 ROWS_AT_ONCE = 1 << 17
@@ -123,7 +123,7 @@ def whole_texts(path: Path, columns: Sequence[str]) -> Iterator[Block]:
     with the next, so that memory stays bounded by the longest text.
     """
     encoded = [name for name in ("doc_id", "token") if name in ("doc_id", *columns)]
-    with pq.ParquetFile(path, read_dictionary=encoded) as file:
+    with store.opened(path, read_dictionary=encoded) as file:
         waiting: pa.Table | None = None
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         for groups in batches(np.flatnonzero(sizes).tolist(), sizes.__getitem__, ROWS_AT_ONCE):
