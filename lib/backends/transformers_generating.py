@@ -31,7 +31,8 @@ class TransformersGenerator:
 
     def __init__(self, weights: Transformers) -> None:
         self.name = weights.model
-        self.model, self.tokenizer = transformers_models.load(weights)
+        self.opened = transformers_models.load(weights)
+        self.model, self.tokenizer = self.opened.model, self.opened.tokenizer
         self.context = (
             getattr(self.model.config, "max_position_embeddings", None) or self.tokenizer.model_max_length
         )
@@ -42,7 +43,7 @@ class TransformersGenerator:
         sent = [self._sent(request) for request in requests]
         rows, completions = [], dict[int, Completion]()
         for number, (request, text) in enumerate(zip(requests, sent, strict=True)):
-            ids = transformers_models.begun(self.tokenizer, text)
+            ids = self.opened.begun(text, request.prompt, chat=request.chat)
             limit = min(sampling.max_tokens, self.context - len(ids))
             if limit < 1:
                 error = f"the prompt has {len(ids)} tokens and the model's context is {self.context}"

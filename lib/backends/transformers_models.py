@@ -1,43 +1,166 @@
 """Models and tokenizers of the library transformers, opened safely."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from lib.backends.weights import identity, local_folder
+from lib.backends.transformers_gguf import GGUFFile
+from lib.backends.weights import gguf_of, identity, local_folder
 from lib.errors import StudyError
 from lib.params import Transformers
 
+# What foreign files make transformers raise: each of them ends in the sentence of `_unloadable`.
+BROKEN = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
+# Buffers that old versions of transformers saved and new ones work out by themselves.
+WORKED_OUT = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", "position_ids")
 
-def load(weights: Transformers) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model (on the GPU if there is one, in evaluation mode) and its tokenizer.
 
-    Weights come from safetensors only, and a repository's own code runs only where the params file
-    says `trust_remote_code: true`. Raises StudyError if they are missing or broken.
+@dataclass(frozen=True)
+class Opened:
+    """A model in evaluation mode where it runs, and its tokenizer.
+
+    `adds_bos` says whether BOS stands before what the model is given, if the tokenizer has one.
     """
-    folder = local_folder(weights)
-    name, revision = (str(folder), None) if folder else (weights.model, identity(weights))
-    options = {"revision": revision, "trust_remote_code": weights.trust_remote_code}
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    adds_bos: bool = True
+
+    def begun(self, sent: str, prompt: str, *, chat: bool) -> list[int]:
+        """The ids of `sent` with exactly one BOS before them, if the model wants one at all.
+
+        Special tokens count as such only where a chat template wrote them; in the prompt, and in all of a
+        raw one, they are the characters that somebody wrote.
+        """
+        at = sent.find(prompt) if chat and prompt else -1
+        if not chat:
+            ids = self._ids(sent, literal=True)
+        elif at >= 0 and any(token in prompt for token in self._special()):
+            end = at + len(prompt)
+            ids = self._ids(sent[:at]) + self._ids(prompt, literal=True) + self._ids(sent[end:])
+        else:
+            ids = self._ids(sent)
+        bos = self.tokenizer.bos_token_id
+        return ids if bos is None or not self.adds_bos or ids[:1] == [bos] else [bos, *ids]
+
+    def _ids(self, text: str, *, literal: bool = False) -> list[int]:
+        found: list[int] = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=literal)
+        return found
+
+    def _special(self) -> Iterable[str]:
+        return (token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
+
+
+def load(weights: Transformers) -> Opened:
+    """The model (on the GPU if there is one) and its tokenizer.
+
+    Weights come from safetensors or a GGUF file only, and a repository's own code runs only where the
+    params file says `trust_remote_code: true`. Raises StudyError if they are missing or broken, or are not
+    all that the model needs: transformers would draw the rest at random.
+    """
+    gguf = GGUFFile(file) if (file := gguf_of(weights)) else None
+    name, options = _where(weights, gguf)
+    tokenizer = _tokenizer(weights, name, options)
+    if gguf:
+        gguf.mend(tokenizer)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=getattr(torch, weights.dtype), use_safetensors=True, **options
+        opened: Any = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=getattr(torch, weights.dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
         )
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200].rstrip(". ")
+    except torch.OutOfMemoryError as error:
+        raise StudyError(f"There is no memory for the weights of {weights.model!r}.") from error
+    except (*BROKEN, SafetensorError, StrictDataclassError) as error:
+        raise _unloadable(weights, error) from error
+    model: PreTrainedModel = opened[0]
+    _check_names(weights.model, opened[1])
+    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()  # type: ignore[arg-type]
+    _check_forward(weights.model, model)
+    return Opened(model, tokenizer, gguf.adds_bos if gguf else True)
+
+
+def _where(weights: Transformers, gguf: GGUFFile | None) -> tuple[str, dict[str, Any]]:
+    """The folder or name on the hub, and what `from_pretrained` is told besides."""
+    if gguf:
+        return str(gguf.file.parent), gguf.options()
+    folder = local_folder(weights)
+    options: dict[str, Any] = {"trust_remote_code": weights.trust_remote_code}
+    if folder:
+        return str(folder), options
+    return weights.model, {**options, "revision": identity(weights)}
+
+
+def _tokenizer(weights: Transformers, name: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(name, **options)
+    except Exception as error:
+        # The library tokenizers raises nothing but Exception itself.
+        if isinstance(error, (*BROKEN, StrictDataclassError)) or type(error) is Exception:
+            raise _unloadable(weights, error) from error
+        raise
+
+
+def _unloadable(weights: Transformers, error: Exception) -> StudyError:
+    if "ignore_mismatched_sizes" in str(error) or "size mismatch" in str(error):
+        reason = "its weights have other shapes than its config.json says"
+    else:
+        reason = " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__
+    return StudyError(f"The model {weights.model!r} cannot be loaded ({reason}); fetch its weights again.")
+
+
+def _check_names(name: str, found: dict[str, Any]) -> None:
+    """Raise StudyError unless the checkpoint has just the weights that a language model has."""
+    missing = sorted(found["missing_keys"])
+    more = sorted(key for key in found["unexpected_keys"] if not key.endswith(WORKED_OUT))
+    if missing:
+        also = f", and has others instead ({_some(more)})" if more else ""
         raise StudyError(
-            f"The model {weights.model!r} cannot be loaded ({reason}); fetch its weights again."
-        ) from error
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(torch.device(device)).eval()  # type: ignore[arg-type]
-    return model, tokenizer
+            f"The checkpoint {name!r} lacks {_some(missing)}{also}; it is no whole language model, and what "
+            f"it lacks would be drawn at random."
+        )
+    if more:
+        raise StudyError(
+            f"The checkpoint {name!r} has weights that its language model does not know ({_some(more)}); "
+            f"name one whose names are those of transformers."
+        )
 
 
-def begun(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The ids of `text` with exactly one BOS before them, if the tokenizer has a BOS at all.
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return ", ".join(names[:2]) + more
 
-    Tokenizers differ in whether they add it, and a chat template may have written it already.
+
+@torch.inference_mode()
+def _check_forward(name: str, model: PreTrainedModel) -> None:
+    """Raise StudyError for a model whose forward pass is not that of a causal language model.
+
+    What comes later must not change what was predicted before it, and no state may be kept but keys and
+    values: what is written with such a state was not compared with a plain forward pass.
     """
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
-    bos = tokenizer.bos_token_id
-    return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
+    if getattr(model, "_is_stateful", False):
+        raise StudyError(
+            f"{name!r} keeps a state ({model.config.model_type}), and what such models write and read here "
+            f"was never compared with a plain forward pass; name a model that attends to keys and values."
+        )
+    ids = torch.arange(8, device=model.device)
+    changed = torch.cat([ids[:-1], ids[:1]])
+    # One after the other: side by side, a sum may differ in its last digit.
+    a, b = (model(each[None], use_cache=False).logits[0, :-1].float() for each in (ids, changed))
+    if not a.isfinite().all():
+        raise StudyError(
+            f"The model {name!r} gives no finite logits in {model.dtype}: its weights are damaged, or the "
+            f"dtype is too small for them; fetch them again, or set `dtype: float32`."
+        )
+    if (a - b).abs().max() > 0.01 * a.abs().max():
+        raise StudyError(
+            f"The attention of {name!r} is not causal: what comes later changes what it predicts before; "
+            f"name a language model that reads from left to right."
+        )

@@ -31,16 +31,17 @@ class TransformersScoringModel:
     """
 
     def __init__(self, weights: Transformers) -> None:
-        self.model, self.tokenizer = transformers_models.load(weights)
+        opened = transformers_models.load(weights)
+        self.model, self.tokenizer = opened.model, opened.tokenizer
         if not self.tokenizer.is_fast:
             raise StudyError(
                 f"The tokenizer of {weights.model!r} gives no character offsets; "
                 f"save it as a fast tokenizer (tokenizer.json) and name that folder."
             )
-        self.bos = _bos(self.tokenizer, self.model.config, weights.model)
         self.parameters: int = self.model.num_parameters()
         self.context_length: int | None = _context_length(self.model.config)
         vocabulary, width = self.model.get_output_embeddings().weight.shape
+        self.bos = _bos(self.tokenizer, vocabulary, weights.model)
         self.tokens_per_batch = max(1024, NUMBERS_OF_STATES[self.model.device.type] // width)
         self.chunk = max(64, NUMBERS_OF_LOGITS[self.model.device.type] // vocabulary)
         self._prepare(weights.model)
@@ -177,11 +178,16 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
-def _bos(tokenizer: PreTrainedTokenizerBase, config: object, name: str) -> int:
-    """BOS of the tokenizer, else of the model's configuration (as Qwen has it), else EOS."""
-    for bos in (tokenizer.bos_token_id, getattr(config, "bos_token_id", None), tokenizer.eos_token_id):
+def _bos(tokenizer: PreTrainedTokenizerBase, vocabulary: int, name: str) -> int:
+    """BOS of the tokenizer, else its EOS; never what a configuration has by default."""
+    for bos in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if isinstance(bos, int):
-            return bos
+            if bos < vocabulary:
+                return bos
+            raise StudyError(
+                f"The tokenizer of {name!r} begins a text with the token {bos}, which its model of "
+                f"{vocabulary} tokens does not have; name another scorer."
+            )
     raise StudyError(
         f"The tokenizer of {name!r} has neither BOS nor EOS, so the first token of a text would have no "
         f"context; name another scorer."

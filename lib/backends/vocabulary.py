@@ -11,11 +11,11 @@ BLANKS = " \t\n\r\v\f"
 def word_begins(spelled: Mapping[int, str], special: Collection[int], size: int) -> np.ndarray:
     """Which tokens have leading white space, [size] bool; special tokens have none.
 
-    `spelled` are the tokens with their blanks as blanks.
+    `spelled` are the tokens with their blanks as blanks. A tokenizer may have more tokens than its model.
     """
     begins = np.zeros(size, dtype=bool)
-    for i, token in spelled.items():
-        begins[i] = token.startswith(tuple(BLANKS)) and i not in special if i < size else False
+    begun = [i for i, token in spelled.items() if i < size and token.startswith(tuple(BLANKS))]
+    begins[[i for i in begun if i not in special]] = True
     return begins
 
 

@@ -17,6 +17,8 @@ def identity(weights: Weights) -> str:
     Raises StudyError if the weights are not there.
     """
     match weights:
+        case Transformers() if file := gguf_of(weights):
+            return store.file_hash(file)
         case Transformers() if folder := local_folder(weights):
             hashes = [
                 f"{file.name} {store.file_hash(file)}"
@@ -38,6 +40,11 @@ def identity(weights: Weights) -> str:
 def deciding(weights: Weights) -> dict[str, Any]:
     """The fields of `weights` that decide what the model writes, not how it is asked."""
     return weights.model_dump(exclude={"concurrency", "timeout", "api_key_variable"})
+
+
+def gguf_of(weights: Transformers) -> Path | None:
+    """The GGUF file that `weights` name in place of a folder, or None. Raises StudyError if it is missing."""
+    return _local_file(weights.model) if weights.model.endswith(".gguf") else None
 
 
 def local_folder(weights: Transformers) -> Path | None:
@@ -65,7 +72,11 @@ def gguf_file(weights: LlamaCpp) -> Path:
     """The GGUF file of `weights`, fetched from the hub if it is there. Raises StudyError if not."""
     if weights.repo is not None:
         return _hub_file(weights.repo, weights.file, weights.revision)
-    file = paths.resolve(weights.file)
+    return _local_file(weights.file)
+
+
+def _local_file(name: str) -> Path:
+    file = paths.resolve(name)
     if not file.is_file():
         raise StudyError(f"There is no {paths.shown(file)}; {_way_to(file)}")
     return file

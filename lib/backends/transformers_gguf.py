@@ -1,0 +1,89 @@
+"""GGUF files read by transformers: weights dequantised, tokenizer and chat template from the file.
+
+Needs no compiler. transformers leaves out of a file what it does not know, so this module lets through
+only the architectures and tokenizers that were compared with llama.cpp or with the model that the file
+was made of (tests/backends/test_transformers_gguf.py); others stay with llama.cpp.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from gguf import GGUFReader
+from tokenizers import Regex, Tokenizer, pre_tokenizers
+from transformers import PreTrainedTokenizerBase
+
+from lib import paths
+from lib.errors import StudyError
+
+ARCHITECTURES = ("llama", "qwen2", "qwen3")
+# What a file has for positions beyond the plain rotation; transformers would pass over it.
+OTHER_ROTATION = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+# How llama.cpp splits text before merging, by the name that the file gives: as GPT-2 does, ...
+AS_GPT2 = ("gpt-2", "mpt", "olmo", "jais", "trillion")
+# ... digit by digit before that, ...
+DIGITS_APART = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b")
+# ... or as transformers knows by itself.
+KNOWN = ("llama3", "llama-v3", "llama-bpe", "qwen2", "deepseek-r1-qwen", "tekken")
+
+
+class GGUFFile:
+    """What a GGUF file says of itself. Raises StudyError for one that transformers would read wrongly."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            reader = GGUFReader(file)
+        except (OSError, ValueError, IndexError, KeyError) as error:
+            raise StudyError(
+                f"{paths.shown(file)} is no whole GGUF file ({error or 'it breaks off'}); fetch it again."
+            ) from error
+        # Of the long lists, a token or merge each, nothing is asked here.
+        self.fields = {
+            name: field.contents() for name, field in reader.fields.items() if len(field.data) < 64
+        }
+        self.architecture = str(self.fields.get("general.architecture"))
+        self._check({tensor.name for tensor in reader.tensors})
+
+    def _check(self, tensors: set[str]) -> None:
+        if self.architecture not in ARCHITECTURES:
+            self._refuse(f"has the architecture {self.architecture!r}")
+        rotation = self.fields.get(f"{self.architecture}.rope.scaling.type", "none")
+        if rotation != "none" or tensors & set(OTHER_ROTATION):
+            self._refuse("stretches its positions")
+        kind, split = self.fields.get("tokenizer.ggml.model"), self.fields.get("tokenizer.ggml.pre")
+        if kind == "gpt2" and split not in (*AS_GPT2, *DIGITS_APART, *KNOWN):
+            self._refuse(f"splits text in a way of its own ({split!r})")
+        if kind not in ("gpt2", "llama"):
+            self._refuse(f"has a tokenizer of another kind ({kind!r})")
+
+    def _refuse(self, what: str) -> None:
+        raise StudyError(
+            f"{paths.shown(self.file)} {what}, which transformers does not read from a GGUF file as "
+            f"llama.cpp does; write `weights: {{backend: llama_cpp, file: {self.file}}}` (`make extras`)."
+        )
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether the file wants BOS before what the model is given; llama.cpp's default without a word."""
+        default = self.fields.get("tokenizer.ggml.model") == "llama"
+        return bool(self.fields.get("tokenizer.ggml.add_bos_token", default))
+
+    def options(self) -> dict[str, Any]:
+        """What `from_pretrained` is told beside the folder."""
+        return {"gguf_file": self.file.name}
+
+    def mend(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Begin, end and split text as the file says, where transformers passes over it."""
+        for which in ("bos", "eos"):
+            id_ = self.fields.get(f"tokenizer.ggml.{which}_token_id")
+            setattr(
+                tokenizer, f"{which}_token", None if id_ is None else tokenizer.convert_ids_to_tokens(id_)
+            )
+        backend: Tokenizer = tokenizer.backend_tokenizer
+        if self.fields.get("tokenizer.ggml.pre") in DIGITS_APART:
+            backend.pre_tokenizer = pre_tokenizers.Sequence(
+                [
+                    pre_tokenizers.Split(Regex(r"\p{N}"), "isolated"),
+                    pre_tokenizers.ByteLevel(add_prefix_space=False),
+                ]
+            )
