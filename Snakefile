@@ -1,199 +1,285 @@
-# The study as a graph of files: one rule per notebook. `make study` runs it; any file below is a target.
+# The study as a graph of files. `make study` runs it; any file below is a target.
 #
 #     snakemake --cores all --config study=demo
 #     snakemake --cores all data/uid/tiny-scorer/pydocs/human.parquet
+#
+# What costs (data) and what reads (a step's notebook, pages) are rules of their own: data follow from the
+# code that makes them, reports from all code. `make study` has checked all that the study declares before
+# it comes here; no name or path of a person's files stands in this graph but as a value.
 
 import re
 import shutil
 import sys
-from pathlib import Path
 
-import lib
 from lib import paths
-from lib.datasets import imported
-from lib.datasets.folder import text_files
-from lib.params import load_dataset, load_study
-from lib.params.run import resolve
+from lib.params import load_scorer, load_source, load_study
+from lib.running import resources, steps
 
 STUDY = config.get("study", "demo")
 study = load_study(STUDY)
 ROOT = paths.root()
 PYTHON = sys.executable
-LIBRARY = sorted(str(file) for file in Path(lib.__file__).parent.rglob("*.py"))
+# A library takes as many processors as there are, unless it is told.
+PINNED = "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} RAYON_NUM_THREADS={threads} "
+MAKE = PINNED + "{PYTHON:q} -m lib.running.make"
+EXECUTE = "{PYTHON:q} -m lib.running.execute"
+OF_SOURCE = " -p model {wildcards.source:q} -p study {STUDY:q} -p dataset {wildcards.dataset:q}"
+OF_SCORER = OF_SOURCE + " -p scorer {wildcards.scorer:q}"
+OF_COMPARISON = " -p comparison {wildcards.comparison:q} -p study {STUDY:q}"
+READING = 800  # MB that a notebook takes which only reads
 
 
 workdir: str(ROOT)
 
 
-def inside(path):
-    return str(path.relative_to(ROOT))
+def pattern(function, *arguments):
+    """A path of lib.paths, from the root, with wildcards in place of names."""
+    return str(function(*arguments).relative_to(ROOT))
 
 
 def one_of(names):
-    return "|".join(re.escape(name) for name in names)
+    return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
-def pattern(function, *arguments):
-    """A path of lib.paths with wildcards in place of names."""
-    return inside(function(*arguments))
+def report(step, scorer=None):
+    """The notebook of `step` and its page."""
+    notebook = pattern(paths.rendered_notebook, step, "{dataset}", "{source}", scorer)
+    return [notebook, page(notebook)]
 
 
-def report(step, dataset, source, scorer=None):
-    return pattern(paths.rendered_notebook, step, dataset, source, scorer)
-
-
-def beside(notebook):
+def page(notebook):
     return notebook.removesuffix(".ipynb") + ".html"
+
+
+def written_by(wildcards):
+    """The weights that a source writes with; None for people."""
+    return None if study.imported else getattr(load_source(wildcards.source), "weights", None)
+
+
+def read_by(wildcards):
+    return None if study.imported else load_scorer(wildcards.scorer).weights
+
+
+def need(of, weights, otherwise):
+    """What a job needs, asked of its weights, and no more than this machine has."""
+
+    def asked(wildcards):
+        return of(weights(wildcards)) if weights(wildcards) else otherwise
+
+    return asked
+
+
+def memory(weights):
+    asked = need(resources.memory_of, weights, READING)
+    return lambda wildcards: min(asked(wildcards), resources.memory())
+
+
+TEXTS = pattern(paths.texts, "{dataset}", "{source}")
+SURPRISALS = pattern(paths.surprisals, "{scorer}", "{dataset}", "{source}")
+WORDS = pattern(paths.words, "{scorer}", "{dataset}", "{source}")
+UID = pattern(paths.uid, "{scorer}", "{dataset}", "{source}")
+COMPARED = [pattern(paths.comparison, STUDY, "{comparison}", table) for table in ("summary", "tests", "models")]
+COMPARISON = pattern(paths.rendered_comparison, STUDY, "{comparison}")
+STUDY_FILE = pattern(paths.study_file, STUDY)
+WRITTEN = [page(pattern(paths.rendered_notebook, "01_generate", d, s)) for d in study.datasets for s in study.sources]
+ANALYSED = [
+    page(pattern(paths.rendered_notebook, step, dataset, source, scorer))
+    for step in ("02_surprisal", "03_uid")
+    for dataset in study.datasets
+    for source in study.sources
+    for scorer in study.scorers
+]
+COMPARISONS = [page(pattern(paths.rendered_comparison, STUDY, name)) for name in study.comparisons]
+TEXT_PAGES = [pattern(paths.texts_page, STUDY, dataset) for dataset in study.datasets]
+PAPER = [pattern(paths.paper_notebook)] if study.paper else []
+if study.paper and shutil.which("quarto"):
+    PAPER += [pattern(paths.paper_page, kind) for kind in ("html", "pdf")]
 
 
 wildcard_constraints:
     dataset=one_of(study.datasets),
     source=one_of(study.sources),
     scorer=one_of(study.scorers),
-    comparison=one_of(study.comparisons) or "(?!)",
-
-
-ANALYSED = [
-    beside(report("03_uid", dataset, source, scorer))
-    for dataset in study.datasets
-    for source in study.sources
-    for scorer in study.scorers
-]
-TEXT_PAGES = [inside(paths.texts_page(STUDY, dataset)) for dataset in study.datasets]
-COMPARED = [beside(inside(paths.rendered_comparison(STUDY, name))) for name in study.comparisons]
-PAPER = [inside(paths.paper_notebook())] if study.paper else []
-if study.paper and shutil.which("quarto"):
-    PAPER += [inside(paths.paper_page(kind)) for kind in ("html", "pdf")]
+    comparison=one_of(study.comparisons),
 
 
 rule all:
     input:
-        inside(paths.study_page(STUDY)),
+        pattern(paths.study_page, STUDY),
         PAPER,
-
-
-def folder_files(wildcards):
-    """A folder's texts are inputs: a new or changed one makes the study anew, a moved project does not."""
-    dataset = load_dataset(wildcards.dataset)
-    return [paths.shown(file) for file in text_files(paths.resolve(dataset.folder))] if dataset.kind == "folder" else []
-
-
-def imported_files(wildcards):
-    """As for a folder: a new or changed file of an imported source makes the study anew."""
-    given = {"model": wildcards.source, "study": STUDY, "dataset": wildcards.dataset}
-    return [paths.shown(file) for file in imported.files(resolve("01_generate", given))]
-
-
-rule documents:
-    input:
-        LIBRARY,
-        folder_files,
-        pattern(paths.dataset_file, "{dataset}"),
-    output:
-        update(pattern(paths.documents, "{dataset}")),
-    shell:
-        "{PYTHON} -m lib.datasets {wildcards.dataset} && touch {output}"
 
 
 # Data files are marked `update`: Snakemake must not delete what a step would continue or keep.
 # `touch` afterwards tells it that a file which needed no change is up to date.
+rule documents:
+    input:
+        pattern(paths.dataset_file, "{dataset}"),
+    output:
+        update(pattern(paths.documents, "{dataset}")),
+    params:
+        follows=lambda wildcards: steps.documents(wildcards.dataset),
+    shell:
+        "{PYTHON:q} -m lib.datasets {wildcards.dataset:q} && touch {output:q}"
+
+
 rule generate:
     input:
-        LIBRARY,
-        "notebooks/01_generate.ipynb",
         pattern(paths.source_file, "{source}"),
-        imported_files if study.imported else pattern(paths.documents, "{dataset}"),
+        [] if study.imported else pattern(paths.documents, "{dataset}"),
     output:
-        update(pattern(paths.texts, "{dataset}", "{source}")),
-        report("01_generate", "{dataset}", "{source}"),
-        beside(report("01_generate", "{dataset}", "{source}")),
+        update(TEXTS),
+    params:
+        follows=lambda wildcards: steps.texts(STUDY, study, wildcards.dataset, wildcards.source),
+    threads: need(resources.threads_of, written_by, 1)
+    resources:
+        mem_mb=memory(written_by),
+        gpu=need(resources.gpus_of, written_by, 0),
     shell:
-        "{PYTHON} -m lib.running.execute 01_generate -p model {wildcards.source} -p study {STUDY}"
-        " -p dataset {wildcards.dataset} && touch {output}"
+        MAKE + " texts" + OF_SOURCE + " --gpu {resources.gpu} && touch {output:q}"
 
 
 rule surprisal:
     input:
-        LIBRARY,
-        "notebooks/02_surprisal.ipynb",
         pattern(paths.source_file, "{scorer}"),
-        pattern(paths.texts, "{dataset}", "{source}"),
+        TEXTS,
     output:
-        update(pattern(paths.surprisals, "{scorer}", "{dataset}", "{source}")),
-        update(pattern(paths.words, "{scorer}", "{dataset}", "{source}")),
-        report("02_surprisal", "{dataset}", "{source}", "{scorer}"),
-        beside(report("02_surprisal", "{dataset}", "{source}", "{scorer}")),
+        update(SURPRISALS),
+        update(WORDS),
+    params:
+        follows=lambda wildcards: steps.surprisal(STUDY, wildcards.dataset, wildcards.source, wildcards.scorer),
+    threads: need(resources.threads_of, read_by, 1)
+    resources:
+        mem_mb=memory(read_by),
+        gpu=need(resources.gpus_of, read_by, 0),
     shell:
-        "{PYTHON} -m lib.running.execute 02_surprisal -p model {wildcards.source} -p study {STUDY}"
-        " -p dataset {wildcards.dataset} -p scorer {wildcards.scorer} && touch {output}"
+        MAKE + " surprisal" + OF_SCORER + " --gpu {resources.gpu} && touch {output:q}"
 
 
 rule uid:
     input:
-        LIBRARY,
-        "notebooks/03_uid.ipynb",
-        pattern(paths.texts, "{dataset}", "{source}"),
-        pattern(paths.surprisals, "{scorer}", "{dataset}", "{source}"),
-        pattern(paths.words, "{scorer}", "{dataset}", "{source}"),
+        TEXTS,
+        SURPRISALS,
+        WORDS,
     output:
-        update(pattern(paths.uid, "{scorer}", "{dataset}", "{source}")),
-        report("03_uid", "{dataset}", "{source}", "{scorer}"),
-        beside(report("03_uid", "{dataset}", "{source}", "{scorer}")),
+        update(UID),
+    params:
+        follows=steps.uid(study),
+    resources:
+        mem_mb=READING,
     shell:
-        "{PYTHON} -m lib.running.execute 03_uid -p model {wildcards.source} -p study {STUDY}"
-        " -p dataset {wildcards.dataset} -p scorer {wildcards.scorer} && touch {output}"
+        MAKE + " uid" + OF_SCORER + " && touch {output:q}"
 
 
 rule compare:
     input:
-        LIBRARY,
-        "notebooks/04_compare.ipynb",
-        inside(paths.study_file(STUDY)),
         lambda wildcards: [
-            inside(paths.uid(study.scorer_of(wildcards.comparison), dataset, source))
+            pattern(paths.uid, study.scorer_of(wildcards.comparison), dataset, source)
             for dataset in study.datasets
             for source in study.sources_of(wildcards.comparison)
         ],
     output:
-        update(
-            [
-                pattern(paths.comparison, STUDY, "{comparison}", table)
-                for table in ("summary", "tests", "models")
-            ]
-        ),
-        inside(paths.rendered_comparison(STUDY, "{comparison}")),
-        beside(inside(paths.rendered_comparison(STUDY, "{comparison}"))),
+        update(COMPARED),
+    params:
+        follows=lambda wildcards: steps.comparison(study, wildcards.comparison),
+    resources:
+        mem_mb=READING,
     shell:
-        "{PYTHON} -m lib.running.execute 04_compare -p comparison {wildcards.comparison} -p study {STUDY}"
-        " && touch {output}"
+        MAKE + " compare" + OF_COMPARISON + " && touch {output:q}"
+
+
+# The notebooks: they find their data complete, and read.
+rule generate_report:
+    input:
+        "notebooks/01_generate.ipynb",
+        TEXTS,
+    output:
+        report("01_generate"),
+    params:
+        code=steps.reports(),
+    resources:
+        mem_mb=READING,
+    shell:
+        EXECUTE + " 01_generate" + OF_SOURCE
+
+
+rule surprisal_report:
+    input:
+        "notebooks/02_surprisal.ipynb",
+        TEXTS,
+        SURPRISALS,
+        WORDS,
+    output:
+        report("02_surprisal", "{scorer}"),
+    params:
+        code=steps.reports(),
+    resources:
+        mem_mb=READING,
+    shell:
+        EXECUTE + " 02_surprisal" + OF_SCORER
+
+
+rule uid_report:
+    input:
+        "notebooks/03_uid.ipynb",
+        TEXTS,
+        SURPRISALS,
+        WORDS,
+        UID,
+    output:
+        report("03_uid", "{scorer}"),
+    params:
+        code=steps.reports(),
+    resources:
+        mem_mb=READING,
+    shell:
+        EXECUTE + " 03_uid" + OF_SCORER
+
+
+rule compare_report:
+    input:
+        "notebooks/04_compare.ipynb",
+        STUDY_FILE,
+        COMPARED,
+    output:
+        COMPARISON,
+        page(COMPARISON),
+    params:
+        code=steps.reports(),
+    resources:
+        mem_mb=READING,
+    shell:
+        EXECUTE + " 04_compare" + OF_COMPARISON
 
 
 rule text_page:
     input:
-        LIBRARY,
-        inside(paths.study_file(STUDY)),
+        STUDY_FILE,
         lambda wildcards: [
-            inside(file(study.scorers[0], wildcards.dataset, source))
+            pattern(file, study.scorers[0], wildcards.dataset, source)
             for source in study.sources
             for file in (paths.surprisals, paths.uid)
         ],
     output:
         pattern(paths.texts_page, STUDY, "{dataset}"),
+    params:
+        code=steps.reports(),
     shell:
-        "{PYTHON} -m lib.reports.texts_page {STUDY} {wildcards.dataset}"
+        "{PYTHON:q} -m lib.reports.texts_page {STUDY:q} {wildcards.dataset:q}"
 
 
 rule front_page:
     input:
-        LIBRARY,
+        STUDY_FILE,
+        WRITTEN,
         ANALYSED,
-        COMPARED,
+        COMPARISONS,
         TEXT_PAGES,
-        inside(paths.study_file(STUDY)),
     output:
-        inside(paths.study_page(STUDY)),
+        pattern(paths.study_page, STUDY),
+    params:
+        code=steps.reports(),
     shell:
-        "{PYTHON} -m lib.reports.front_page {STUDY}"
+        "{PYTHON:q} -m lib.reports.front_page {STUDY:q}"
 
 
 if study.paper:
@@ -201,9 +287,9 @@ if study.paper:
     # The paper takes its figures, and which study it is about, from one place, whatever the study.
     rule paper_notebook:
         input:
-            inside(paths.rendered_comparison(STUDY, study.main_comparison)),
+            pattern(paths.rendered_comparison, STUDY, study.main_comparison),
         output:
-            inside(paths.paper_notebook()),
+            pattern(paths.paper_notebook),
         shell:
             "cp {input:q} {output:q}"
 
@@ -212,10 +298,12 @@ if study.paper:
             "_quarto.yml",
             "paper/index.qmd",
             "paper/references.bib",
-            inside(paths.paper_notebook()),
-            COMPARED,
+            pattern(paths.paper_notebook),
+            COMPARISONS,
         output:
-            inside(paths.paper_page("html")),
-            inside(paths.paper_page("pdf")),
+            pattern(paths.paper_page, "html"),
+            pattern(paths.paper_page, "pdf"),
+        params:
+            code=steps.reports(),
         shell:
-            "quarto render paper/ --quiet"
+            "{PYTHON:q} -m lib.running.quarto"

@@ -97,6 +97,20 @@ def texts_page(study: str, dataset: str) -> Path:
     return rendered_study(study) / f"texts-{dataset}.html"
 
 
+def running_lock() -> Path:
+    """Held by the `make study` that runs in this folder."""
+    return root() / "data" / ".running.lock"
+
+
+def gpu_lock(host: str, name: str) -> Path:
+    """Held by the job that uses the GPU `name` of the machine `host`."""
+    return root() / "data" / f".gpu-{host}-{name}.lock"
+
+
+def failed_log(step: str, name: str) -> Path:
+    return root() / "rendered" / "failed" / f"{step}-{name}.log"
+
+
 def failed_notebook(step: str, name: str) -> Path:
     return root() / "rendered" / "failed" / f"{step}-{name}.ipynb"
 

@@ -5,7 +5,7 @@ line about it, which its bar keeps up to date; the terminal shows the files that
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ class Bar(tqdm):
         if total and done:
             parts.append(f"{self.format_interval(seconds * (total - done) / done)} left")
         return ", ".join(part for part in parts if part)
+
+
+def name_of(step: str, parameters: Mapping[str, str]) -> str:
+    """How the terminal names a step with its notebook's `parameters`."""
+    return " ".join([step, *(value for name, value in parameters.items() if name != "study")])
 
 
 @contextmanager

@@ -9,7 +9,6 @@ record survive an interruption.
 
 import errno
 import hashlib
-import importlib
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ from filelock import FileLock
 from lib import paths, seal
 from lib.batches import batches
 from lib.errors import StudyError
+from lib.imports import code_hash
 
 Record = dict[str, Any]
 KEY = b"study"
@@ -48,7 +48,8 @@ def record(
     """What decides the content of an output.
 
     `inputs` maps a name to a content hash (`file_hash`); `packages` are those whose version
-    matters; `code` are the modules of `lib` whose change makes the output anew.
+    matters; `code` are the modules of `lib` whose change makes the output anew, and with them every
+    module that they import.
     """
     made = {
         "step": step,
@@ -56,7 +57,7 @@ def record(
         "inputs": dict(inputs),
         "versions": {package: _version(package) for package in packages},
         "units": dict(units),
-        "code": code_hash(code),
+        "code": code_hash(*code),
     }
     return json.loads(json.dumps(made, default=str))
 
@@ -71,14 +72,6 @@ def _version(package: str) -> str | None:
 def digest(lines: Iterable[str]) -> str:
     """One hash over `lines`."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def code_hash(modules: Iterable[str]) -> str:
-    """One hash over the source files of `modules` (dotted names)."""
-    digest = hashlib.sha256()
-    for name in modules:
-        digest.update(Path(importlib.import_module(name).__file__ or "").read_bytes())
-    return digest.hexdigest()
 
 
 def file_hash(path: Path) -> str:

@@ -46,13 +46,16 @@ def _record(dataset: Dataset) -> store.Record:
         case Folder():
             files = folder.text_files(paths.resolve(dataset.folder))
             inputs = {paths.shown(file): store.file_hash(file) for file in files}
-            code: tuple[str, ...] = ("lib.datasets.folder", "lib.datasets.openings")
         case Pydocs():
             inputs = {package: pydocs.version(package) for package in dataset.packages}
-            code = ("lib.datasets.pydocs", "lib.datasets.openings")
         case Corpus(rows=table):
             inputs = rows.identity(table)
-            code = ("lib.datasets.corpora", "lib.datasets.rows", "lib.datasets.openings")
     return store.record(
-        "documents", parameters=dataset.model_dump(), inputs=inputs, packages=(), units={}, code=code
+        "documents", parameters=dataset.model_dump(), inputs=inputs, packages=(), units={}, code=code(dataset)
     )
+
+
+def code(dataset: Dataset) -> tuple[str, ...]:
+    """The module that, with what it imports, decides the documents of `dataset`."""
+    kinds = {"folder": "lib.datasets.folder", "pydocs": "lib.datasets.pydocs"}
+    return (kinds.get(dataset.kind, "lib.datasets.corpora"),)

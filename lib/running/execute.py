@@ -8,20 +8,23 @@ evidence under `rendered/failed/`, one sentence says why, and nothing downstream
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from lib import paths, progress
+from lib import paths, progress, store
 from lib.errors import StudyError
 from lib.params.run import resolve, resolve_comparison
 from lib.reports.page import write_report
+from lib.running.make import given, in_a_sentence
 
 STEPS = ("01_generate", "02_surprisal", "03_uid", "04_compare")
+FAULTS = (PapermillExecutionError, DeadKernelError, OSError)
 
 
 def main() -> int:
@@ -44,39 +47,68 @@ def execute(step: str, parameters: Mapping[str, str]) -> Path:
     Raises StudyError with the sentence of the failing cell and the command that runs it again.
     """
     output = rendered(step, parameters)
-    output.parent.mkdir(parents=True, exist_ok=True)
     running = output.with_name(f".{output.stem}.part.ipynb")
     evidence = paths.failed_notebook(step, "-".join(parameters.values()))
     try:
-        with progress.running(_name(step, parameters)):
-            papermill.execute_notebook(
-                paths.notebook(step),
-                running,
-                parameters=dict(parameters),
-                kernel_name="python3",
-                progress_bar=False,
-                cwd=paths.root(),
-                extra_arguments=["--log-level=ERROR"],
-            )
-    except PapermillExecutionError as error:
-        evidence.parent.mkdir(parents=True, exist_ok=True)
-        running.replace(evidence)
-        write_report(evidence)
-        given = " ".join(f"-p {name} {shlex.quote(value)}" for name, value in parameters.items())
+        with store.lock(output), progress.running(progress.name_of(step, parameters)):
+            _run(step, parameters, running)
+            running.replace(output)
+            report = write_report(output)
+    except FAULTS as error:
+        again = " ".join(["python -m lib.running.execute", step, *given(parameters)])
         raise StudyError(
-            f"{step} failed in cell {error.exec_count}: {error.evalue}\n"
-            f"  what it had done: {os.path.relpath(evidence)}\n"
-            f"  to run just this again: python -m lib.running.execute {step} {given}"
+            f"{step} failed{_why(error)}{_kept(running, evidence)}\n  to run just this again: {again}"
         ) from None
-    running.replace(output)
     for past in (evidence, evidence.with_suffix(".html")):
         past.unlink(missing_ok=True)
-    return write_report(output)
+    return report
 
 
-def _name(step: str, parameters: Mapping[str, str]) -> str:
-    about = [value for name, value in parameters.items() if name != "study"]
-    return " ".join([step, *about])
+def _run(step: str, parameters: Mapping[str, str], output: Path) -> None:
+    try:
+        papermill.execute_notebook(
+            paths.notebook(step),
+            output,
+            parameters=dict(parameters),
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=paths.root(),
+            extra_arguments=["--log-level=ERROR"],
+        )
+    except RuntimeError as error:
+        if str(error).startswith("Kernel died"):  # before its first cell: jupyter_client has no kind for that
+            raise DeadKernelError(str(error)) from error
+        raise
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case PapermillExecutionError(ename="StudyError"):
+            return f" in cell {error.exec_count}: {error.evalue}"
+        case PapermillExecutionError():
+            return f" in cell {error.exec_count}: {error.ename}: {error.evalue}"
+        case OSError():
+            return f": {in_a_sentence(error)}"
+    return (
+        ": its kernel died; the system ended it, for want of memory as a rule, or a library crashed. Give it "
+        "more memory (a smaller `window` of the scorer, fewer jobs at once) and run it again."
+    )
+
+
+def _kept(running: Path, evidence: Path) -> str:
+    """Keep what there is of the notebook, marked as failed; the line that says where."""
+    if not running.exists():
+        return ""
+    try:
+        evidence.parent.mkdir(parents=True, exist_ok=True)
+        content = nbformat.read(running, as_version=4)
+        content.metadata.setdefault("papermill", {})["exception"] = True  # a dead kernel leaves no mark
+        nbformat.write(content, evidence)
+        running.unlink()
+        write_report(evidence)
+    except (OSError, nbformat.reader.NotJSONError):
+        return ""  # a full disk keeps nothing
+    return f"\n  what it had done: {os.path.relpath(evidence)}"
 
 
 def rendered(step: str, parameters: Mapping[str, str]) -> Path:

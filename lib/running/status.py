@@ -12,7 +12,8 @@ import pandas as pd
 
 from lib import paths
 from lib.errors import StudyError
-from lib.params import Study, load_study
+from lib.params import Study
+from lib.running.check import checked_study
 from lib.running.study import snakemake_command
 
 REASONS = {
@@ -22,7 +23,8 @@ REASONS = {
     "Params have changed since last execution": "stale",
     "Set of input files has changed since last execution": "stale",
 }
-STEPS = {"generate": "01_generate", "surprisal": "02_surprisal", "uid": "03_uid", "compare": "04_compare"}
+DATA = {"generate": "01_generate", "surprisal": "02_surprisal", "uid": "03_uid", "compare": "04_compare"}
+STEPS = DATA | {f"{rule}_report": f"report {step}" for rule, step in DATA.items()}
 WILDCARDS = ("dataset", "source", "scorer", "comparison")  # in this order in the name of a step
 MOST_FILES = 3
 
@@ -33,7 +35,8 @@ def main() -> int:
     try:
         table = status(parser.parse_args().study)
     except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        for sentence in str(error).splitlines():
+            print(f"error: {sentence}", file=sys.stderr)
         return 1
     print(table.to_markdown(index=False, tablefmt="plain"))
     counts = table["state"].value_counts()
@@ -44,9 +47,9 @@ def main() -> int:
 def status(name: str) -> pd.DataFrame:
     """Columns `step`, `of`, `state` (done, stale or missing) and `why`, one row per step of the study.
 
-    Raises StudyError if Snakemake cannot say, a params file being wrong for instance.
+    Raises StudyError for whatever is wrong with what the study declares, a line for each.
     """
-    study = load_study(name)
+    study = checked_study(name)
     planned = dict(_planned(name))
     rows = []
     for step, about in _steps(study):
@@ -62,13 +65,15 @@ def _steps(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
         if not study.imported:
             yield "documents", (dataset,)
         for source in study.sources:
-            yield "generate", (dataset, source)
+            for rule in ("generate", "generate_report"):
+                yield rule, (dataset, source)
             for scorer in study.scorers:
-                for step in ("surprisal", "uid"):
-                    yield step, (dataset, source, scorer)
+                for rule in ("surprisal", "surprisal_report", "uid", "uid_report"):
+                    yield rule, (dataset, source, scorer)
         yield "text_page", (dataset,)
     for comparison in study.comparisons:
-        yield "compare", (comparison,)
+        for rule in ("compare", "compare_report"):
+            yield rule, (comparison,)
     yield "front_page", ()
     if study.paper:
         yield "paper_notebook", ()

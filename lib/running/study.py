@@ -18,7 +18,9 @@ from rich.text import Text
 
 from lib import paths, progress
 from lib.errors import StudyError
-from lib.params import load_study
+from lib.running import children, resources
+from lib.running.alone import alone
+from lib.running.check import checked_study
 
 QUARTO_HINT = (
     "The paper was not rendered: Quarto is not on PATH. "
@@ -33,15 +35,24 @@ def main() -> int:
     try:
         return run_study(arguments.study)
     except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        for sentence in str(error).splitlines():
+            print(f"error: {sentence}", file=sys.stderr)
         return 1
+    except children.Stopped as stopped:
+        print("Stopped. What was made is kept, and `make study` goes on from there.", file=sys.stderr)
+        return 128 + stopped.number
 
 
 def run_study(name: str) -> int:
-    """Bring every file of the study `name` up to date; the exit status of Snakemake."""
-    study = load_study(name)
+    """Bring every file of the study `name` up to date; the exit status of Snakemake.
+
+    Raises StudyError, before anything is made, for whatever is wrong with what the study declares (a
+    line for each), and if another run is at work in this folder.
+    """
+    study = checked_study(name)
     started = time.monotonic()
-    status = snakemake(name)
+    with alone(name):
+        status = snakemake(name)
     if status == 0:
         print(f"{study.title}: up to date after {time.monotonic() - started:.0f} s.")
         print(f"  reports  {os.path.relpath(paths.study_page(name))}")
@@ -61,8 +72,12 @@ SAID = ("error:", "  what it had done:", "  to run just this again:")
 def snakemake_command(name: str) -> list[str]:
     """The command that brings the study `name` up to date."""
     file = Path(__file__).parents[2] / "Snakefile"
-    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--keep-going", "--rerun-incomplete"]
+    command = [sys.executable, "-m", "snakemake", "--keep-going", "--rerun-incomplete"]
+    # What there is; a job waits until what it needs is free.
+    command += ["--cores", str(resources.processors())]
+    command += ["--resources", f"mem_mb={resources.memory()}", f"gpu={len(resources.gpus())}"]
     command += ["--rerun-triggers", "mtime", "input", "params"]
+    command += ["--nolock"]  # a killed run would leave it; `alone` holds one that ends with its process
     return [*command, "--snakefile", str(file), "--config", f"study={name}"]
 
 
@@ -78,7 +93,7 @@ def snakemake(name: str) -> int:
         environment[progress.FOLDER] = folder
         with (
             Live(get_renderable=partial(_running, Path(folder)), console=console, transient=True) as live,
-            subprocess.Popen(
+            children.started(
                 command,
                 cwd=paths.root(),
                 env=environment,
@@ -96,6 +111,7 @@ def snakemake(name: str) -> int:
                 if line.startswith(SAID):
                     live.console.print(line, end="")
             made.join()
+            process.wait()
     if process.returncode and not any(line.startswith(SAID) for line in lines):
         print("".join(lines[-30:]), file=sys.stderr)  # Snakemake's own trouble
     return process.returncode

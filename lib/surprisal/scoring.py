@@ -41,26 +41,11 @@ UNITS = {
     "context": "tokens",
     "rank": "place among the scorer's vocabulary, 1 for the most probable token",
 }
-CODE = (
-    "lib.surprisal.scoring",
-    "lib.surprisal.rows",
-    "lib.surprisal.windows",
-    "lib.surprisal.words",
-    "lib.backends.scoring",
-    "lib.backends.softmax",
-    "lib.backends.vocabulary",
-)
-# Per backend: what else decides the scores, of our code and of others'.
-BACKENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "transformers": (
-        ("lib.backends.attention", "lib.backends.packed", "lib.backends.transformers_scoring"),
-        ("torch", "transformers", "tokenizers"),
-    ),
-    "llama_cpp": (
-        ("lib.backends.llama_cpp_model", "lib.backends.llama_cpp_scoring"),
-        ("torch", "llama-cpp-python"),
-    ),
-    "openai": (("lib.backends.openai_scoring",), ()),  # the server scores
+# Per backend: the module that reads, which decides the scores with all that it imports, and the packages.
+BACKENDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "transformers": ("lib.backends.transformers_scoring", ("torch", "transformers", "tokenizers")),
+    "llama_cpp": ("lib.backends.llama_cpp_scoring", ("torch", "llama-cpp-python")),
+    "openai": ("lib.backends.openai_scoring", ()),  # the server scores
 }
 CHARACTERS_PER_PART = 32_768
 TEXTS_FOR_DEVIATION = 8
@@ -307,10 +292,10 @@ def _record(run: Run) -> store.Record:
             inputs={"texts": store.file_hash(texts), "imported": imported.identity(run)},
             packages=(),
             units=UNITS,
-            code=("lib.datasets.imported",),
+            code=code(run),
         )
     declared = run.scorer.weights
-    code, packages = BACKENDS[declared.backend]
+    _, packages = BACKENDS[declared.backend]
     scoring = run.scorer.scoring.model_dump()
     return store.record(
         "02_surprisal",
@@ -318,5 +303,12 @@ def _record(run: Run) -> store.Record:
         inputs={"texts": store.file_hash(texts), "weights": weights.identity(declared)},
         packages=packages,
         units=UNITS,
-        code=(*CODE, *code),
+        code=code(run),
     )
+
+
+def code(run: Run) -> tuple[str, ...]:
+    """The modules that, with what they import, decide the surprisals of `run`."""
+    if run.study.imported:
+        return ("lib.datasets.imported",)
+    return ("lib.surprisal.scoring", BACKENDS[run.scorer.weights.backend][0])

@@ -73,7 +73,7 @@ SCHEMA = pa.schema(
     [("doc_id", pa.string())] + [(name, pa.int64() if name in COUNTS else pa.float64()) for name in METRICS]
 )
 HEADLINE = ("mean_surprisal", "uid_variance", "uid_pairwise")  # what is looked at first
-CODE = ("lib.uid.measures", "lib.uid.series", "lib.datasets.sentences")
+CODE = ("lib.uid.measures",)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,99 @@
+"""Everything that a study declares, looked at before the first step starts.
+
+The graph of files is no place for this: Snakemake takes a file that it cannot work out for one that
+is there. And what reaches it as a name must not read as a pattern to it or to a shell.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
+from typing import Any
+
+from lib import paths
+from lib.datasets import folder, imported, rows
+from lib.errors import StudyError, nearest
+from lib.params import (
+    Corpus,
+    Dataset,
+    Folder,
+    Human,
+    Study,
+    load_dataset,
+    load_scorer,
+    load_source,
+    load_study,
+)
+from lib.params.run import resolve
+from lib.uid.measures import METRICS
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
+
+
+def checked_study(name: str) -> Study:
+    """The study `name`, of which everything that it names exists and is allowed.
+
+    Raises StudyError with a line for each thing that is wrong, all at once.
+    """
+    study = _named("study", name, load_study)
+    wrong = list(dict.fromkeys(_wrong_with(name, study)))
+    if wrong:
+        raise StudyError("\n".join(wrong))
+    return study
+
+
+def _wrong_with(name: str, study: Study) -> Iterator[str]:
+    yield from _said(study.sources, lambda source: _check_source(source))
+    yield from _said(study.scorers, lambda scorer: _named("scorer", scorer, load_scorer))
+    imports = study.imported is not None
+    yield from _said(study.datasets, lambda dataset: _check_dataset(dataset, imports))
+    if not (wrong := list(_said(study.comparisons, lambda each: _check_comparison(study, each)))):
+        yield from _said(
+            product(study.sources, study.datasets) if imports else (),
+            lambda pair: imported.files(
+                resolve("01_generate", {"model": pair[0], "dataset": pair[1], "study": name})
+            ),
+        )
+    yield from wrong
+
+
+def _said(things: Iterable[Any], check: Callable[[Any], object]) -> Iterator[str]:
+    """What is wrong with each of `things`, as its check says it."""
+    for thing in things:
+        try:
+            check(thing)
+        except StudyError as error:
+            yield " ".join(str(error).split())
+
+
+def _named(what: str, name: str, load: Callable[[str], Any]) -> Any:
+    found = load(name)
+    if not NAME.fullmatch(name):
+        raise StudyError(
+            f"{name!r} cannot be the name of a {what}: letters, digits and . _ @ + - are allowed; "
+            f"rename its file."
+        )
+    return found
+
+
+def _check_source(name: str) -> None:
+    source = _named("source", name, load_source)
+    if isinstance(source, Human) and source.human_dir is not None:
+        folder.text_files(paths.resolve(source.human_dir))
+
+
+def _check_dataset(name: str, imports: bool) -> None:
+    dataset: Dataset = _named("dataset", name, load_dataset)
+    match dataset:
+        case _ if imports:
+            return  # its texts lie in the imported project
+        case Folder():
+            folder.text_files(paths.resolve(dataset.folder))
+        case Corpus(rows=table) if table.files is not None:
+            rows.local_files(table.files)
+
+
+def _check_comparison(study: Study, name: str) -> None:
+    study.groups_of(name)
+    for metric in study.comparisons[name].metrics:
+        if metric not in METRICS:
+            raise StudyError(f"Comparison {name!r} names the metric {metric!r}; {nearest(metric, METRICS)}")

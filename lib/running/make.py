@@ -1,0 +1,133 @@
+"""Make the data of one step, without a notebook; the Snakefile calls it for what costs.
+
+    python -m lib.running.make surprisal -p model tiny-base -p scorer tiny-scorer
+
+The step's notebook then finds its data complete, and only reads.
+"""
+
+import argparse
+import errno
+import os
+import shlex
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lib import paths, progress
+from lib.errors import StudyError
+from lib.running.resources import gpus
+
+STEPS = ("texts", "surprisal", "uid", "compare")
+WAY_OUT = {
+    errno.ENOSPC: "make room on that disk and run it again; what is whole is kept.",
+    errno.EDQUOT: "make room within your quota and run it again; what is whole is kept.",
+    errno.EACCES: "give yourself the right to it and run it again.",
+    errno.EROFS: "choose a folder that can be written to.",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument("--gpu", type=int, default=0, help="how many GPUs it may use: 0 or 1")
+    arguments = parser.parse_args()
+    try:
+        with progress.running(progress.name_of(arguments.step, dict(arguments.p))), _device(arguments.gpu):
+            make(arguments.step, dict(arguments.p))
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def make(step: str, parameters: Mapping[str, str]) -> None:
+    """Make the data of `step`, one of `STEPS`.
+
+    Raises StudyError with the sentence of what went wrong, the file that has the rest, and the command
+    that runs it again.
+    """
+    log = paths.failed_log(step, "-".join(parameters.values()))
+    try:
+        _makers()[step](parameters)
+    except Exception as error:  # not hidden: all of it is kept, and the step has failed
+        again = " ".join(["python -m lib.running.make", step, *given(parameters)])
+        sentence = str(error) if isinstance(error, StudyError) else in_a_sentence(error)
+        kept = ""
+        if not isinstance(error, StudyError) and _written(log, "".join(traceback.format_exception(error))):
+            kept = f"\n  what it had done: {os.path.relpath(log)}"
+        raise StudyError(f"{step} failed: {sentence}{kept}\n  to run just this again: {again}") from None
+    log.unlink(missing_ok=True)
+
+
+def _makers() -> dict[str, Callable[[Mapping[str, str]], object]]:
+    # Imported here: which processors and devices there are is settled before torch is.
+    from lib.compare.comparison import compare
+    from lib.generate.texts import generate_texts
+    from lib.params.run import check_parameters, resolve
+    from lib.surprisal.scoring import score_texts
+    from lib.uid.measures import measure
+
+    return {
+        "texts": lambda given: generate_texts(resolve("01_generate", given)),
+        "surprisal": lambda given: score_texts(resolve("02_surprisal", given)),
+        "uid": lambda given: measure(resolve("03_uid", given)),
+        "compare": lambda given: compare(check_parameters("04_compare", given)),
+    }
+
+
+def in_a_sentence(error: BaseException) -> str:
+    """An error that is none of ours, in a sentence; a full disk says which."""
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f" ({paths.shown(Path(error.filename))})" if isinstance(error.filename, str) else ""
+        return f"{error.strerror}{where}; {WAY_OUT.get(error.errno, 'correct that and run it again.')}"
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0] if said else 'without a word'}"
+
+
+def _written(path: Path, text: str) -> bool:
+    """Whether `text` could be kept as `path`: not where the disk is full."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError:
+        return False
+    return True
+
+
+def given(parameters: Mapping[str, str]) -> list[str]:
+    """`parameters` as a shell takes them."""
+    return [f"-p {name} {shlex.quote(value)}" for name, value in parameters.items()]
+
+
+@contextmanager
+def _device(wanted: int) -> Iterator[None]:
+    """While it lasts, a GPU that no other job of this machine has is the one that torch sees.
+
+    Slurm gives each of its jobs a GPU itself, under a name that others have, too.
+    """
+    if not wanted or not gpus() or "SLURM_JOB_ID" in os.environ:
+        yield
+        return
+    while True:
+        for name in gpus():
+            lock = FileLock(paths.gpu_lock(socket.gethostname(), name))
+            try:
+                lock.acquire(timeout=0.2)
+            except Timeout:
+                continue
+            os.environ["CUDA_VISIBLE_DEVICES"] = name
+            try:
+                yield
+            finally:
+                lock.release()
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""What a job needs of a machine, and what this machine has: processors, memory, GPUs."""
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from lib import paths
+from lib.params import LlamaCpp, OpenAI, Transformers, Weights
+
+MEGABYTE = 1 << 20
+LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is loaded
+BATCH = 600  # MB of activations and logits of a batch, measured with the demo's models
+SPARE = 1.2  # of the weights: what is packed or converted stands beside them for a while
+BYTES_OF_DTYPE = {"float32": 4, "bfloat16": 2, "float16": 2}
+UNKNOWN = 2_000  # MB of weights that nobody has fetched yet
+MB_PER_THREAD = 256  # of weights; a smaller model is no faster on two processors, two of them are
+
+
+def memory_of(weights: Weights) -> int:
+    """MB that a process takes which writes or scores with `weights`, as far as their files tell."""
+    match weights:
+        case OpenAI():
+            return LIBRARIES // 2
+        case _:
+            return LIBRARIES + BATCH + round(SPARE * size_of(weights))
+
+
+def threads_of(weights: Weights) -> int:
+    """How many processors a model of these `weights` makes use of, at most all that there are."""
+    if isinstance(weights, OpenAI):
+        return 1
+    return max(1, min(processors(), size_of(weights) // MB_PER_THREAD))
+
+
+def gpus_of(weights: Weights) -> int:
+    return 1 if isinstance(weights, Transformers) and gpus() else 0
+
+
+def size_of(weights: Transformers | LlamaCpp) -> int:
+    """MB of `weights` in memory: of their files, at the precision in which they are loaded."""
+    if isinstance(weights, LlamaCpp):
+        file = paths.resolve(weights.file)
+        return file.stat().st_size // MEGABYTE if weights.repo is None and file.is_file() else UNKNOWN
+    folder = paths.resolve(weights.model)
+    files = list(folder.glob("*.safetensors")) if folder.is_dir() else _cached(weights)
+    if not files:
+        return UNKNOWN
+    half = any(b'"BF16"' in _head(file) or b'"F16"' in _head(file) for file in files)
+    bytes_ = sum(file.stat().st_size for file in files)
+    return bytes_ // (2 if half else 4) * BYTES_OF_DTYPE[weights.dtype] // MEGABYTE
+
+
+def _head(file: Path) -> bytes:
+    """The header of a safetensors file, as far as it stands in the first 64 kB."""
+    with file.open("rb") as stream:
+        return stream.read(1 << 16)
+
+
+def _cached(weights: Transformers) -> list[Path]:
+    """The weights of a model of the hub as far as they are in the cache."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    snapshots = Path(HF_HUB_CACHE) / f"models--{weights.model.replace('/', '--')}" / "snapshots"
+    folders = sorted(snapshots.glob(weights.revision or "*"), key=lambda folder: folder.stat().st_mtime)
+    return list(folders[-1].glob("*.safetensors")) if folders else []
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory() -> int:
+    """MB of memory that there are, a container's limit included; a tenth is left to the system."""
+    there = psutil.virtual_memory().total
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (said := limit.read_text().strip()).isdigit():
+        there = min(there, int(said))
+    return there * 9 // 10 // MEGABYTE
+
+
+@cache
+def gpus() -> tuple[str, ...]:
+    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    listed = subprocess.run(
+        ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return tuple(listed.stdout.split()) if listed.returncode == 0 else ()

@@ -1,0 +1,75 @@
+"""What the graph asks about a step before it runs: what it follows from, and what it needs.
+
+Snakemake compares these values with those of the last run, so a step runs again when what it follows
+from has changed, wherever the project was moved to and whenever its files were written.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from lib import datasets, imports, paths, store
+from lib.datasets import imported
+from lib.datasets.folder import text_files
+from lib.params import Corpus, Folder, Human, Study, load_dataset
+from lib.params.run import resolve
+from lib.surprisal import scoring
+
+MEASURES = ("lib.uid.measures",)
+COMPARISON = ("lib.compare.comparison",)
+
+code_hash = cache(imports.code_hash)  # the graph asks again and again
+
+
+@cache
+def documents(dataset: str) -> str:
+    """What the openings of `dataset` follow from, besides its own file: the texts themselves and the code."""
+    declared = load_dataset(dataset)
+    match declared:
+        case Folder():
+            files = {
+                paths.shown(file): store.file_hash(file)
+                for file in text_files(paths.resolve(declared.folder))
+            }
+        case Corpus(rows=table):
+            files = datasets.rows.identity(table)
+        case _:
+            files = {}
+    return _digest({"files": files, "code": code_hash(*datasets.code(declared))})
+
+
+def texts(study_name: str, study: Study, dataset: str, source: str) -> str:
+    """What texts follow from besides files of params/ and openings: files that a person put somewhere."""
+    run = resolve("01_generate", {"model": source, "study": study_name, "dataset": dataset})
+    if study.imported:
+        return imported.identity(run)
+    if isinstance(run.source, Human) and run.source.human_dir is not None:
+        return _digest([store.file_hash(file) for file in text_files(paths.resolve(run.source.human_dir))])
+    return ""
+
+
+def surprisal(study_name: str, dataset: str, source: str, scorer: str) -> str:
+    """The code that scores: that of one engine."""
+    given = {"model": source, "study": study_name, "dataset": dataset, "scorer": scorer}
+    return code_hash(*scoring.code(resolve("02_surprisal", given)))
+
+
+def uid(study: Study) -> str:
+    return _digest({"settings": study.uid.model_dump(), "code": code_hash(*MEASURES)})
+
+
+def comparison(study: Study, name: str) -> str:
+    declared = study.comparisons[name].model_dump()
+    return _digest({"declared": declared, "groups": study.groups_of(name), "code": code_hash(*COMPARISON)})
+
+
+@cache
+def reports() -> str:
+    """All code of the library: a page may show whatever it makes, and costs little to make again."""
+    files = sorted(path for path in imports.LIB.rglob("*") if path.suffix in (".py", ".j2", ".css", ".js"))
+    return store.digest(f"{path.relative_to(imports.LIB)} {store.file_hash(path)}" for path in files)
+
+
+def _digest(content: Mapping[str, Any] | list[Any]) -> str:
+    return store.digest([json.dumps(content, sort_keys=True, default=str)])
