@@ -8,14 +8,14 @@ INSTALLED := .venv/.installed
 .PHONY: study status source test lint bench extras models lab clean
 
 study: $(INSTALLED)  ## run the study: texts, surprisal, metrics, comparisons, reports, the paper
-	@$(BIN)/python -m lib.running.study $(STUDY)
+	@$(BIN)/python -m lib.running.study '$(STUDY)'
 
 status: $(INSTALLED)  ## what of the study is done, stale or missing, and why
-	@$(BIN)/python -m lib.running.status $(STUDY)
+	@$(BIN)/python -m lib.running.status '$(STUDY)'
 
 source: $(INSTALLED)  ## declare one's own texts (NAME=mine FOLDER=~/my-texts) or model (NAME=mine MODEL=...)
-	@$(BIN)/python -m lib.running.declare $(NAME) $(if $(FOLDER),--folder $(FOLDER)) $(if $(MODEL),--model $(MODEL)) \
-		$(if $(CLASS),--class $(CLASS)) $(if $(SERVED),--served $(SERVED))
+	@$(BIN)/python -m lib.running.declare '$(NAME)' $(if $(FOLDER),--folder '$(subst ','\'',$(FOLDER))') $(if $(MODEL),--model '$(subst ','\'',$(MODEL))') \
+		$(if $(CLASS),--class '$(CLASS)') $(if $(SERVED),--served '$(SERVED)')
 
 test: $(INSTALLED)  ## run the tests
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
@@ -38,7 +38,7 @@ lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 
 clean:  ## remove what runs made; the demo models and your texts stay
 	rm -rf rendered _site .snakemake .quarto build
-	rm -rf data/documents data/texts data/surprisals data/words data/uid data/compare
+	rm -rf data/documents data/texts data/surprisals data/words data/uid data/compare data/earlier
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with make PYTHON=python3.11")'

@@ -80,6 +80,8 @@ WORDS = pattern(paths.words, "{scorer}", "{dataset}", "{source}")
 UID = pattern(paths.uid, "{scorer}", "{dataset}", "{source}")
 COMPARED = [pattern(paths.comparison, STUDY, "{comparison}", table) for table in ("summary", "tests", "models")]
 COMPARISON = pattern(paths.rendered_comparison, STUDY, "{comparison}")
+CONTRASTED = {source for contrast in study.contrasts() for source in contrast.sources}
+HYPOTHESES = [pattern(paths.hypotheses, STUDY)] if CONTRASTED else []
 STUDY_FILE = pattern(paths.study_file, STUDY)
 WRITTEN = [page(pattern(paths.rendered_notebook, "01_generate", d, s)) for d in study.datasets for s in study.sources]
 ANALYSED = [
@@ -187,6 +189,26 @@ rule compare:
         MAKE + " compare" + OF_COMPARISON + " && touch {output:q}"
 
 
+if HYPOTHESES:
+
+    rule hypotheses:
+        input:
+            [
+                pattern(paths.uid, scorer, dataset, source)
+                for scorer in study.scorers
+                for dataset in study.datasets
+                for source in sorted(CONTRASTED)
+            ],
+        output:
+            update(HYPOTHESES),
+        params:
+            follows=steps.hypotheses(study),
+        resources:
+            mem_mb=READING,
+        shell:
+            MAKE + " hypotheses -p study {STUDY:q} && touch {output:q}"
+
+
 # The notebooks: they find their data complete, and read.
 rule generate_report:
     input:
@@ -240,6 +262,7 @@ rule compare_report:
         "notebooks/04_compare.ipynb",
         STUDY_FILE,
         COMPARED,
+        HYPOTHESES,
     output:
         COMPARISON,
         page(COMPARISON),
@@ -274,6 +297,7 @@ rule front_page:
         ANALYSED,
         COMPARISONS,
         TEXT_PAGES,
+        HYPOTHESES,
     output:
         pattern(paths.study_page, STUDY),
     params:

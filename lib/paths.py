@@ -7,6 +7,8 @@ The root is the folder that holds this package, or the one that the environment 
 import os
 from pathlib import Path
 
+DEAR = ("texts", "surprisals", "words")  # folders of data/ whose files take long to make
+
 
 def root() -> Path:
     return Path(os.environ.get("STUDY_ROOT") or Path(__file__).resolve().parents[1])
@@ -62,6 +64,14 @@ def words(scorer: str, dataset: str, source: str) -> Path:
 
 def uid(scorer: str, dataset: str, source: str) -> Path:
     return root() / "data" / "uid" / scorer / dataset / f"{source}.parquet"
+
+
+def earlier(path: Path) -> Path | None:
+    """Where what stood at `path` is kept, a folder; None for a file that is made again in no time."""
+    data = root() / "data"
+    if not path.is_relative_to(data) or path.relative_to(data).parts[0] not in DEAR:
+        return None
+    return data / "earlier" / path.relative_to(data).with_suffix("")
 
 
 def comparison(study: str, comparison: str, table: str) -> Path:

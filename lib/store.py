@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from lib import paths, seal
+from lib import earlier, paths, seal
 from lib.batches import batches
 from lib.errors import StudyError
 from lib.imports import code_hash
@@ -102,6 +102,32 @@ def is_complete(path: Path, expected: Record) -> bool:
     """Whether `path` is there, whole, and made as `expected` says."""
     found = _record_or_none(path) if path.exists() else None
     return found is not None and {**found, MEASURED: None} == {**expected, MEASURED: None}
+
+
+def is_to_be_had(path: Path, expected: Record) -> bool:
+    """As `is_complete`; an earlier file that was made so takes its place again (`lib.earlier`)."""
+    if is_complete(path, expected):
+        return True
+    with writing(path):
+        kept = earlier.find(path, _key(expected))
+        if kept is None or not is_complete(kept, expected):
+            return False
+        keep(path)
+        earlier.bring_back(kept, path)
+    return True
+
+
+def keep(path: Path) -> None:
+    """Keep the file that stands at `path`, if it is whole and dear: another will take its place."""
+    found = _record_or_none(path) if path.exists() else None
+    if found is not None:
+        with writing(path):
+            earlier.keep(path, _key(found), file_hash(path))
+
+
+def _key(made: Record) -> str:
+    """What tells records apart: all of it but what a run found out."""
+    return digest([json.dumps({**made, MEASURED: None}, sort_keys=True)])
 
 
 def measured(path: Path) -> dict[str, Any]:
@@ -277,6 +303,8 @@ def write_stream(path: Path, tables: Iterable[pa.Table], schema: pa.Schema, made
                 writer.write_table(pa.concat_tables(group).cast(with_record))
             writer.add_key_value_metadata({seal.KEY: seal.EMPTY})
         seal.close(temporary)
+        if path.exists() and not is_complete(path, made):
+            keep(path)
         temporary.replace(path)
         _flush_folder(path.parent)
 

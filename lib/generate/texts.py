@@ -90,6 +90,8 @@ def generate_texts(run: Run) -> GenerationSummary:
     made = _record(run, documents)
     with store.lock(path):
         written = 0
+        if run.regenerate:
+            store.keep(path)
         kept = {} if run.regenerate else _kept(run, path, made)
         if kept is not None:
             parts = store.Parts(path, SCHEMA, made, fresh=run.regenerate)
@@ -119,7 +121,7 @@ def generate_texts(run: Run) -> GenerationSummary:
 
 def _kept(run: Run, path: Path, made: store.Record) -> dict[str, dict[str, Any]] | None:
     """The rows of `path` that stay, by `doc_id`; None if all do and there is nothing to write."""
-    if not store.is_complete(path, made):
+    if not store.is_to_be_had(path, made):
         return {}
     behind_server = isinstance(run.source, Model) and isinstance(run.source.weights, OpenAI)
     rows = store.read_table(path, command("01_generate", run)).to_pylist() if behind_server else []

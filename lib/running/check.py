@@ -10,8 +10,9 @@ from itertools import product
 from typing import Any
 
 from lib import paths
+from lib.compare import hypotheses
 from lib.datasets import folder, imported, rows
-from lib.errors import StudyError, nearest
+from lib.errors import StudyError
 from lib.params import (
     Corpus,
     Dataset,
@@ -24,7 +25,6 @@ from lib.params import (
     load_study,
 )
 from lib.params.run import resolve
-from lib.uid.measures import METRICS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
 
@@ -42,18 +42,14 @@ def checked_study(name: str) -> Study:
 
 
 def _wrong_with(name: str, study: Study) -> Iterator[str]:
-    yield from _said(study.sources, lambda source: _check_source(source))
+    yield from _said(study.sources, _check_source)
     yield from _said(study.scorers, lambda scorer: _named("scorer", scorer, load_scorer))
     imports = study.imported is not None
     yield from _said(study.datasets, lambda dataset: _check_dataset(dataset, imports))
-    if not (wrong := list(_said(study.comparisons, lambda each: _check_comparison(study, each)))):
-        yield from _said(
-            product(study.sources, study.datasets) if imports else (),
-            lambda pair: imported.files(
-                resolve("01_generate", {"model": pair[0], "dataset": pair[1], "study": name})
-            ),
-        )
-    yield from wrong
+    yield from _said(study.comparisons, study.groups_of)
+    yield from _said([study], hypotheses.check)
+    if imports:
+        yield from _said(product(study.sources, study.datasets), lambda pair: _check_import(name, *pair))
 
 
 def _said(things: Iterable[Any], check: Callable[[Any], object]) -> Iterator[str]:
@@ -92,8 +88,5 @@ def _check_dataset(name: str, imports: bool) -> None:
             rows.local_files(table.files)
 
 
-def _check_comparison(study: Study, name: str) -> None:
-    study.groups_of(name)
-    for metric in study.comparisons[name].metrics:
-        if metric not in METRICS:
-            raise StudyError(f"Comparison {name!r} names the metric {metric!r}; {nearest(metric, METRICS)}")
+def _check_import(study: str, source: str, dataset: str) -> None:
+    imported.files(resolve("01_generate", {"model": source, "dataset": dataset, "study": study}))

@@ -22,7 +22,7 @@ from lib import paths, progress
 from lib.errors import StudyError
 from lib.running.resources import gpus
 
-STEPS = ("texts", "surprisal", "uid", "compare")
+STEPS = ("texts", "surprisal", "uid", "compare", "hypotheses")
 WAY_OUT = {
     errno.ENOSPC: "make room on that disk and run it again; what is whole is kept.",
     errno.EDQUOT: "make room within your quota and run it again; what is whole is kept.",
@@ -67,6 +67,7 @@ def make(step: str, parameters: Mapping[str, str]) -> None:
 
 def _makers() -> dict[str, Callable[[Mapping[str, str]], object]]:
     # Imported here: which processors and devices there are is settled before torch is.
+    from lib.compare import hypotheses
     from lib.compare.comparison import compare
     from lib.generate.texts import generate_texts
     from lib.params.run import check_parameters, resolve
@@ -77,6 +78,7 @@ def _makers() -> dict[str, Callable[[Mapping[str, str]], object]]:
         "texts": lambda given: generate_texts(resolve("01_generate", given)),
         "surprisal": lambda given: score_texts(resolve("02_surprisal", given)),
         "uid": lambda given: measure(resolve("03_uid", given)),
+        "hypotheses": lambda given: hypotheses.answer(given["study"]),
         "compare": lambda given: compare(check_parameters("04_compare", given)),
     }
 

@@ -74,6 +74,8 @@ def _steps(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
     for comparison in study.comparisons:
         for rule in ("compare", "compare_report"):
             yield rule, (comparison,)
+    if study.hypotheses:
+        yield "hypotheses", ()
     yield "front_page", ()
     if study.paper:
         yield "paper_notebook", ()

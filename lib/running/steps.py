@@ -18,6 +18,7 @@ from lib.surprisal import scoring
 
 MEASURES = ("lib.uid.measures",)
 COMPARISON = ("lib.compare.comparison",)
+HYPOTHESES = ("lib.compare.hypotheses",)
 
 code_hash = cache(imports.code_hash)  # the graph asks again and again
 
@@ -62,6 +63,11 @@ def uid(study: Study) -> str:
 def comparison(study: Study, name: str) -> str:
     declared = study.comparisons[name].model_dump()
     return _digest({"declared": declared, "groups": study.groups_of(name), "code": code_hash(*COMPARISON)})
+
+
+def hypotheses(study: Study) -> str:
+    declared = {name: each.model_dump() for name, each in study.hypotheses.items()}
+    return _digest({"declared": declared, "sources": study.sources, "code": code_hash(*HYPOTHESES)})
 
 
 @cache

@@ -141,7 +141,10 @@ def score_texts(run: Run) -> ScoringSummary:
     made = _record(run)
     scored_now, seconds = 0, 0.0
     with store.lock(tokens_path):
-        there = store.is_complete(tokens_path, made) and store.is_complete(words_path, made)
+        if run.regenerate:
+            store.keep(words_path)
+            store.keep(tokens_path)
+        there = store.is_to_be_had(words_path, made) and store.is_to_be_had(tokens_path, made)
         if run.study.imported and (run.regenerate or not there):
             _import(run, rows, made)
         elif run.regenerate or not there:
