@@ -21,17 +21,17 @@ less (more) by the margin or beyond, and reversed where there is significantly l
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from statsmodels.stats.multitest import multipletests
 
 from lib import paths, store
 from lib.compare import bootstrap, document_bootstrap, permutation
 from lib.compare.document_bootstrap import EFFECT_NAMES, NO_EFFECT
 from lib.compare.documents import Measured, Stratum, strata
+from lib.compare.families import ALPHA, holm
+from lib.compare.verdicts import ALL, Verdict
 from lib.errors import StudyError, nearest
 from lib.params import (
     Contrast,
@@ -47,10 +47,6 @@ from lib.params import (
 )
 from lib.uid.measures import METRICS
 
-Verdict = Literal["supported", "reversed", "no difference", "open"]
-VERDICTS: tuple[Verdict, ...] = ("supported", "reversed", "no difference", "open")
-ALL = "all"
-ALPHA = 0.05
 SEED = 0
 SCHEMA = pa.schema(
     [
@@ -150,6 +146,7 @@ CODE = (
     "lib.compare.permutation",
     "lib.compare.document_bootstrap",
     "lib.compare.bootstrap",
+    "lib.compare.families",
 )
 
 
@@ -300,20 +297,14 @@ def _judged(rows: pd.DataFrame) -> pd.DataFrame:
     """`rows` with p-values corrected over the hypotheses of each scorer and dataset, and verdicts."""
     rows = rows.copy()
     for column in ("p", "p_equivalence"):
-        rows[f"{column}_adjusted"] = rows.groupby(["scorer", "dataset"])[column].transform(_holm)
+        rows[f"{column}_adjusted"] = rows.groupby(["scorer", "dataset"])[column].transform(
+            lambda p: holm(p.to_numpy())
+        )
     rows["verdict"] = [
         verdict(row.expected, row.p_adjusted, row.p_equivalence_adjusted, _direction(row))
         for row in rows.itertuples()
     ]
     return rows[SCHEMA.names]
-
-
-def _holm(p: pd.Series) -> pd.Series:
-    made = p.notna()
-    adjusted = pd.Series(np.nan, index=p.index)
-    if made.any():
-        adjusted[made] = multipletests(p[made], method="holm")[1]
-    return adjusted
 
 
 def _direction(row: object) -> int:

@@ -16,6 +16,11 @@ from lib.params import Contrast, Hypothesis, load_study
 from lib.uid import measures
 
 
+@pytest.fixture(autouse=True)
+def fewer_permutations(monkeypatch):
+    monkeypatch.setattr(permutation, "DRAWS", 4999)
+
+
 def contrast(name="h", of="a", against="b", aspect="level", expect="less", margin=0.3) -> Contrast:
     sides = [{s: 1 / len(side.split("+")) for s in side.split("+")} for side in (of, against)]
     declared = Hypothesis(
