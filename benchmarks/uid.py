@@ -61,7 +61,7 @@ def prepare(folder: Path, tokens: int, texts: int, sample: int) -> None:
                 token[opens] = np.char.title(token[opens])
                 end = np.cumsum(np.char.str_len(token))
                 block = {"doc_id": doc_id, "position": np.arange(lengths[i]), column: token}
-                block |= {"start": np.r_[0, end[:-1]], "end": end, "token_id": 0, "context": 1}
+                block |= {"start": np.r_[0, end[:-1]], "end": end, "token_id": 0, "context": 1, "sample": 0}
                 blocks.append(pd.DataFrame(block | {"surprisal": own.gamma(1.0, 4.0, lengths[i])}))
                 spelled[doc_id] = "".join(token)
                 if i < sample:
@@ -75,7 +75,8 @@ def prepare(folder: Path, tokens: int, texts: int, sample: int) -> None:
 
 
 def ours(folder: Path, texts: dict[str, str], names: list[str]) -> pd.DataFrame:
-    return uid.metrics(folder / "tokens.parquet", folder / "words.parquet", texts, SETTINGS, names)
+    keyed = {(doc_id, 0): text for doc_id, text in texts.items()}
+    return uid.metrics(folder / "tokens.parquet", folder / "words.parquet", keyed, SETTINGS, names)
 
 
 def original(folder: Path, texts: dict[str, str], names: list[str]) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def _run_small_study(root: Path) -> None:
     root.mkdir()
     make_project(root)
     make_small_study(root)
-    (root / "params" / "studies" / "demo.yaml").write_text(SMALL_STUDY)
+    (root / "params" / "studies" / "demo.yaml").write_text(SMALL_STUDY + "samples: 2\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDY_ROOT", str(root))
         assert study_module.run_study("demo") == 0

@@ -73,7 +73,7 @@ SUMMARY_SCHEMA = pa.schema(
     ]
 )
 ALL = "all"
-KEYS = ["doc_id", "source", "group", "text_class", "dataset"]
+KEYS = ["doc_id", "sample", "source", "group", "text_class", "dataset"]
 SMALLEST_GROUP = 3
 SEED = 0
 
@@ -82,8 +82,8 @@ SEED = 0
 class Comparison:
     """A comparison with everything it compares.
 
-    `texts` has one row per scored text: `doc_id`, `source`, `group`, `text_class`, `dataset` and the
-    metrics, bits where they are of surprisal. `counts` says how many texts each source wrote.
+    `texts` has one row per scored text: `doc_id`, `sample`, `source`, `group`, `text_class`, `dataset`
+    and the metrics, bits where they are of surprisal. `counts` says how many texts each source wrote.
     """
 
     name: str

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+Key = tuple[str, int]
+KEYS = ["doc_id", "sample"]  # what tells one text of a source from another; people's have sample 0
+
 
 @dataclass(frozen=True)
 class Document:

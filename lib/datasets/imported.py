@@ -192,5 +192,6 @@ def _token_rows(doc_id: str, text: str, found: pa.Table) -> pa.Table:
         "entropy": pa.nulls(count),
         "context": np.arange(1, count + 1),
         "rank": pa.nulls(count),
+        "sample": [0] * count,
     }
     return pa.table(columns)

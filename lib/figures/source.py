@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lib.datasets.document import KEYS
 from lib.figures.theme import CLASS_COLOURS, DASHES, described, label, noted
 from lib.uid import contours as of_position
 from lib.uid.measures import HEADLINE
@@ -137,36 +138,33 @@ def trend(rows: pd.DataFrame, x: str, y: str) -> tuple[pd.DataFrame, float]:
     return ends, float(fit.rvalue)
 
 
-def sample_curves(tokens: pd.DataFrame, doc_ids: Sequence[str], text_class: str) -> alt.TopLevelMixin:
-    """Surprisal along a few texts, smoothed over 9 tokens."""
-    chosen = tokens[tokens["doc_id"].isin(list(doc_ids))].copy()
-    chosen["smoothed"] = (
-        chosen.groupby("doc_id")["surprisal"]
-        .rolling(9, center=True, min_periods=1)
-        .mean()
-        .reset_index(level=0, drop=True)
-    )
+def sample_curves(tokens: pd.DataFrame, texts: pd.DataFrame, text_class: str) -> alt.TopLevelMixin:
+    """Surprisal along a few texts, rows of step 03, smoothed over 9 tokens."""
+    chosen = tokens.merge(texts[KEYS], on=KEYS)
+    chosen["text"] = names(chosen)
+    smoothed = chosen.groupby("text", sort=False)["surprisal"].rolling(9, center=True, min_periods=1).mean()
+    chosen["smoothed"] = smoothed.reset_index(level=0, drop=True)
     chart = (
-        alt.Chart(chosen[["doc_id", "position", "smoothed"]])
+        alt.Chart(chosen[["text", "position", "smoothed"]])
         .mark_line(color=CLASS_COLOURS[text_class])
         .encode(
             x=alt.X("position:Q", title="token (surprisal averaged over nine)"),
             y=alt.Y("smoothed:Q", title="bits"),
-            row=alt.Row("doc_id:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left")),
+            row=alt.Row("text:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left")),
         )
         .properties(width=520, height=70)
     )
-    return described(chart, f"Surprisal along {len(doc_ids)} texts, averaged over nine tokens.")
+    return described(chart, f"Surprisal along {len(texts)} texts, averaged over nine tokens.")
 
 
 def contours(tokens: pd.DataFrame, texts: pd.DataFrame, text_class: str) -> alt.TopLevelMixin:
     """Mean surprisal by relative position, by position and by sentence, each with a 95 % band over texts."""
     colour = CLASS_COLOURS[text_class]
-    by_id = dict(zip(texts["doc_id"], texts["text"], strict=True))
+    by_key = dict(zip(zip(texts["doc_id"], texts["sample"], strict=True), texts["text"], strict=True))
     panels = {
         "relative position in the text": of_position.by_relative_position(tokens),
         "position in the text (tokens)": of_position.by_position(tokens),
-        "sentence of the text": of_position.by_sentence(tokens, by_id),
+        "sentence of the text": of_position.by_sentence(tokens, by_key),
     }
     charts = []
     for title, table in panels.items():
@@ -185,29 +183,36 @@ def contours(tokens: pd.DataFrame, texts: pd.DataFrame, text_class: str) -> alt.
     return described(alt.hconcat(*charts), f"Mean surprisal along the texts with 95 % bands, {ends}.")
 
 
-def samples_together(tokens: pd.DataFrame, doc_ids: Sequence[str], text_class: str) -> alt.TopLevelMixin:
-    """A few texts on one relative axis: the mean surprisal of each twentieth of each text."""
+def samples_together(tokens: pd.DataFrame, texts: pd.DataFrame, text_class: str) -> alt.TopLevelMixin:
+    """A few texts, rows of step 03, on one relative axis: the mean surprisal of each of their twentieths."""
+    chosen = tokens.merge(texts[KEYS], on=KEYS)
     curves = pd.concat(
         [
-            of_position.by_relative_position(tokens[tokens["doc_id"] == doc_id]).assign(doc_id=doc_id)
-            for doc_id in doc_ids
+            of_position.by_relative_position(own).assign(text=name)
+            for name, own in chosen.groupby(names(chosen), sort=False)
         ]
     )
     chart = (
-        alt.Chart(curves[["doc_id", "position", "mean"]])
+        alt.Chart(curves[["text", "position", "mean"]])
         .mark_line(strokeWidth=2, color=CLASS_COLOURS[text_class])
         .encode(
             x=alt.X("position:Q", title="relative position in the text"),
             y=alt.Y("mean:Q", title="mean surprisal (bits)"),
             strokeDash=alt.StrokeDash(
-                "doc_id:O", title="text", scale=alt.Scale(range=list(DASHES)), legend=SAMPLES
+                "text:O", title="text", scale=alt.Scale(range=list(DASHES)), legend=SAMPLES
             ),
-            opacity=alt.Opacity("doc_id:O", title="text", scale=alt.Scale(range=FADING), legend=SAMPLES),
-            tooltip=["doc_id", "position", "mean"],
+            opacity=alt.Opacity("text:O", title="text", scale=alt.Scale(range=FADING), legend=SAMPLES),
+            tooltip=["text", "position", "mean"],
         )
         .properties(width=460, height=200)
     )
-    return described(chart, f"Surprisal along {len(doc_ids)} texts on one relative axis, in twentieths.")
+    return described(chart, f"Surprisal along {len(texts)} texts on one relative axis, in twentieths.")
+
+
+def names(rows: pd.DataFrame) -> pd.Series:
+    """What each of `rows` (doc_id, sample) calls its text: a further sample has its number."""
+    numbers = rows["sample"].map(lambda sample: f" ({sample})" if sample else "")
+    return (rows["doc_id"] + numbers).rename("text")
 
 
 def boxes(rows: pd.DataFrame, text_class: str) -> alt.TopLevelMixin:

@@ -53,6 +53,12 @@ class Run:
     verbose: bool = False
     overridden: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def samples(self) -> int:
+        """How many texts the source writes per prompt; without chance in it, all would be the same."""
+        by_chance = isinstance(self.source, Model) and self.source.sampling.temperature > 0
+        return self.study.samples if by_chance and not self.study.imported else 1
+
 
 def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of `given` that are not None. Raises StudyError for an unknown one."""

@@ -74,6 +74,7 @@ class Study(Declared):
     sources: tuple[str, ...] = Field(min_length=1)
     datasets: tuple[Slug, ...] = Field(min_length=1)
     scorers: tuple[str, ...] = Field(min_length=1)
+    samples: int = Field(1, ge=1, le=1000, description="texts per prompt and model")
     hypotheses: Hypotheses = Field(default_factory=dict, description="declared before the data")
     comparisons: dict[Slug, Comparison] = Field(default_factory=dict)
     paper: bool = Field(False, description="whether paper/ is about this study")

@@ -8,6 +8,8 @@ from urllib.parse import quote
 import pandas as pd
 from IPython.display import HTML
 
+from lib.datasets.document import KEYS
+
 DARKEST = 16  # bits; what is above looks the same
 SHADE = "0, 114, 178"  # of the project's palette, told apart by the colour-blind
 STYLE = """
@@ -21,9 +23,16 @@ STYLE = """
 
 
 def linked(rows: pd.DataFrame, page: str = "../texts.html") -> pd.DataFrame:
-    """`rows` with each `doc_id` as a Markdown link to the text on the dataset's page of texts."""
-    links = [f"[{_plain(doc_id)}]({page}#{quote(doc_id, safe='')})" for doc_id in rows["doc_id"]]
-    return rows.assign(doc_id=links)
+    """`rows` with each `doc_id` as a Markdown link to the text on the dataset's page of texts.
+
+    The column `sample` stays where a source has several texts of one prompt.
+    """
+    links = [
+        f"[{_plain(doc_id)}]({page}#{quote(doc_id, safe='')}{f'~{sample}' if sample else ''})"
+        for doc_id, sample in zip(rows["doc_id"], rows["sample"], strict=True)
+    ]
+    shown = rows if rows["sample"].any() else rows.drop(columns="sample")
+    return shown.assign(doc_id=links)
 
 
 def _plain(name: str) -> str:
@@ -31,19 +40,21 @@ def _plain(name: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>()#|~$!&])", r"\\\1", name)
 
 
-def shaded(texts: pd.DataFrame, tokens: pd.DataFrame, doc_ids: Iterable[str]) -> HTML:
-    """The texts `doc_ids`, the prompt pale before each, with a scale; hover gives token, bits and rank.
+def shaded(texts: pd.DataFrame, tokens: pd.DataFrame, chosen: pd.DataFrame) -> HTML:
+    """The texts of `chosen` (doc_id, sample), the prompt pale before each, with a scale.
 
-    `texts` are rows of step 01, `tokens` of step 02. Rank 1 is the token that the scorer held most
-    probable there; imported surprisals have none.
-    Whatever stands in a text is escaped.
+    `texts` are rows of step 01, `tokens` of step 02. Hover gives token, bits and rank; rank 1 is the
+    token that the scorer held most probable there, and imported surprisals have none. Whatever stands
+    in a text is escaped.
     """
-    by_id = texts.set_index("doc_id")
+    by_key = texts.set_index(KEYS)
     pieces = [STYLE, _scale()]
-    for doc_id in doc_ids:
-        row, own = by_id.loc[doc_id], tokens[tokens["doc_id"] == doc_id]
+    for doc_id, sample in chosen[KEYS].itertuples(index=False):
+        row = by_key.loc[(doc_id, sample)]
+        own = tokens[(tokens["doc_id"] == doc_id) & (tokens["sample"] == sample)]
+        name = escape(f"{doc_id} ({sample})" if sample else doc_id)
         pieces.append(
-            f'<section aria-label="{escape(doc_id)}"><h4>{escape(doc_id)}</h4><div class="shaded">'
+            f'<section aria-label="{name}"><h4>{name}</h4><div class="shaded">'
             f'<span class="prompt">{escape(row["prompt"])}</span>{"".join(_spans(row["text"], own))}'
             f"</div></section>"
         )

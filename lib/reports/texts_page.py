@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from lib import paths, store
+from lib.datasets.document import KEYS
 from lib.errors import StudyError
 from lib.params import load_study
 from lib.reports import page as report
@@ -74,26 +75,28 @@ def page_of(
     )
 
 
-def _texts_of(source: str, dataset: str, scorer: str) -> dict[str, dict[str, Any]]:
-    """By `doc_id`: the opening, and the text with the length, tenths of bits and rank of each token."""
+def _texts_of(source: str, dataset: str, scorer: str) -> dict[str, list[dict[str, Any]]]:
+    """By `doc_id`, for each sample: the opening, and the text with length, bits and rank of each token."""
     texts = store.read(
-        paths.texts(dataset, source), "make study", ["doc_id", "title", "prompt", "text", "status"]
+        paths.texts(dataset, source), "make study", [*KEYS, "title", "prompt", "text", "status"]
     )
-    columns = ["doc_id", "start", "end", "surprisal", "rank"]
+    columns = [*KEYS, "start", "end", "surprisal", "rank"]
     tokens = store.read(paths.surprisals(scorer, dataset, source), "make study", columns)
-    metrics = store.read(paths.uid(scorer, dataset, source), "make study", ["doc_id", *METRICS])
-    of_text = dict(tuple(tokens.groupby("doc_id", sort=False)))
-    measured = metrics.set_index("doc_id")
-    found = {}
+    metrics = store.read(paths.uid(scorer, dataset, source), "make study", [*KEYS, *METRICS])
+    of_text = dict(tuple(tokens.groupby(KEYS, sort=False)))
+    measured = metrics.set_index(KEYS)
+    found: dict[str, list[dict[str, Any]]] = {}
     for row in texts.fillna({"title": "", "prompt": "", "text": ""}).itertuples():
-        own = of_text.get(row.doc_id, tokens.iloc[:0])
-        found[row.doc_id] = {
+        key = (row.doc_id, row.sample)
+        one = {
             "title": row.title,
             "prompt": row.prompt,
+            "sample": row.sample,
             "status": row.status,
-            **_in_script_units(row.text, own),
-            "metrics": _rounded(measured.loc[row.doc_id] if row.doc_id in measured.index else None),
+            **_in_script_units(row.text, of_text.get(key, tokens.iloc[:0])),
+            "metrics": _rounded(measured.loc[key] if key in measured.index else None),
         }
+        found.setdefault(row.doc_id, []).append(one)
     return found
 
 
@@ -125,20 +128,20 @@ def _rounded(values: pd.Series | None) -> dict[str, float | None]:
     }
 
 
-def _documents(tables: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+def _documents(tables: dict[str, dict[str, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
     ids = dict.fromkeys(doc_id for table in tables.values() for doc_id in table)
     documents = []
     for doc_id in ids:
         texts = {source: table[doc_id] for source, table in tables.items() if doc_id in table}
-        opening = next(iter(texts.values()))
+        opening = next(iter(texts.values()))[0]
         documents.append(
             {
                 "doc_id": doc_id,
                 "title": opening["title"],
                 "prompt": opening["prompt"],
                 "texts": {
-                    source: {k: v for k, v in text.items() if k not in ("title", "prompt")}
-                    for source, text in texts.items()
+                    source: [{k: v for k, v in one.items() if k not in ("title", "prompt")} for one in own]
+                    for source, own in texts.items()
                 },
             }
         )
@@ -149,7 +152,7 @@ def _as_many_as_fit(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]
     kept: list[dict[str, Any]] = []
     tokens = 0
     for document in documents:
-        tokens += sum(len(text["bits"]) for text in document["texts"].values())
+        tokens += sum(len(one["bits"]) for own in document["texts"].values() for one in own)
         if kept and tokens > MOST_TOKENS:
             break
         kept.append(document)

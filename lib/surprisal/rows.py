@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from lib.backends.scoring import Encoding, Request, Scores, ScoringModel, TextScoringModel
+from lib.datasets.document import Key
 from lib.errors import StudyError
 from lib.params import Scoring
 from lib.surprisal.windows import windows
@@ -29,6 +30,7 @@ SCHEMA = pa.schema(
         ("entropy", pa.float64()),
         ("context", pa.int32()),
         ("rank", pa.int32()),
+        ("sample", pa.int32()),
     ]
 )
 WORD_SCHEMA = pa.schema(
@@ -40,6 +42,7 @@ WORD_SCHEMA = pa.schema(
         ("end", pa.int32()),
         ("surprisal", pa.float64()),
         ("surprisal_uncorrected", pa.float64()),
+        ("sample", pa.int32()),
     ]
 )
 NO_MEMORY = "one window of it does not fit into memory; set `scoring: window` lower"
@@ -48,11 +51,16 @@ NOT_FINITE = "the scorer gave a token no finite surprisal; try another dtype"
 
 @dataclass(frozen=True)
 class Text:
-    """One text to score, with the prompt that it grew from."""
+    """One text to score, with the prompt that it grew from; one of several has its number `sample`."""
 
     doc_id: str
     prompt: str
     text: str
+    sample: int = 0
+
+    @property
+    def key(self) -> Key:
+        return self.doc_id, self.sample
 
 
 class Scored(NamedTuple):
@@ -60,13 +68,13 @@ class Scored(NamedTuple):
 
     tokens: pa.Table
     words: pa.Table
-    not_scored: dict[str, str]
+    not_scored: dict[Key, str]
 
 
 def score_rows(model: ScoringModel | TextScoringModel, scoring: Scoring, texts: Sequence[Text]) -> Scored:
     """The tokens and the words of `texts`. Raises StudyError if `scoring` does not suit `model`."""
-    not_scored = {each.doc_id: reason for each in texts if (reason := _unreadable(each))}
-    texts = [each for each in texts if each.doc_id not in not_scored]
+    not_scored = {each.key: reason for each in texts if (reason := _unreadable(each))}
+    texts = [each for each in texts if each.key not in not_scored]
     if isinstance(model, TextScoringModel):
         return _read_rows(model, scoring, texts, not_scored)
     window, stride = reading(model, scoring)
@@ -87,11 +95,11 @@ def score_rows(model: ScoringModel | TextScoringModel, scoring: Scoring, texts: 
     for text, encoding, context in zip(texts, encodings, contexts, strict=True):
         own = [score for _ in context if (score := next(scores)) is not None]
         if len(own) < len(context):
-            not_scored[text.doc_id] = NO_MEMORY
+            not_scored[text.key] = NO_MEMORY
         elif not own:
-            not_scored[text.doc_id] = "the scorer's tokenizer makes no token of it"
+            not_scored[text.key] = "the scorer's tokenizer makes no token of it"
         elif not all(np.isfinite(score.surprisal).all() for score in own):
-            not_scored[text.doc_id] = NOT_FINITE
+            not_scored[text.key] = NOT_FINITE
         else:
             spelled = [text.text[a:b] for a, b in zip(encoding.starts, encoding.ends, strict=True)]
             surprisal = np.concatenate([score.surprisal for score in own])
@@ -108,6 +116,7 @@ def score_rows(model: ScoringModel | TextScoringModel, scoring: Scoring, texts: 
                 else np.full(len(spelled), np.nan),
                 context=np.concatenate(context),
                 rank=np.concatenate([score.rank for score in own]),
+                sample=np.full(len(spelled), text.sample),
             )
             if model.word_begins is not None:
                 words.add(**_words(model.word_begins, text, encoding, spelled, surprisal, own))
@@ -115,7 +124,7 @@ def score_rows(model: ScoringModel | TextScoringModel, scoring: Scoring, texts: 
 
 
 def _read_rows(
-    model: TextScoringModel, scoring: Scoring, texts: Sequence[Text], not_scored: dict[str, str]
+    model: TextScoringModel, scoring: Scoring, texts: Sequence[Text], not_scored: dict[Key, str]
 ) -> Scored:
     """As `score_rows`, where the model makes the tokens."""
     if scoring.entropy or scoring.window or scoring.stride:
@@ -128,7 +137,7 @@ def _read_rows(
     tokens = _Columns(SCHEMA)
     for text, found in zip(texts, readings, strict=True):
         if isinstance(found, str):
-            not_scored[text.doc_id] = found
+            not_scored[text.key] = found
             continue
         count = len(found.surprisal)
         tokens.add(
@@ -142,6 +151,7 @@ def _read_rows(
             entropy=np.full(count, np.nan),
             context=found.context,
             rank=np.full(count, np.nan),
+            sample=np.full(count, text.sample),
         )
     return Scored(tokens.table(), WORD_SCHEMA.empty_table(), not_scored)
 
@@ -205,6 +215,7 @@ def _words(
         "end": words.ends,
         "surprisal": corrected,
         "surprisal_uncorrected": uncorrected,
+        "sample": np.full(len(words.firsts), text.sample),
     }
 
 

@@ -14,7 +14,7 @@ As a library:
 import gc
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -27,6 +27,7 @@ from lib.backends import weights
 from lib.backends.scoring import TextScoringModel, open_scoring_model
 from lib.batches import batches
 from lib.datasets import imported
+from lib.datasets.document import Key
 from lib.params import LlamaCpp, Transformers, Weights, load_scorer
 from lib.params.run import Run, command
 from lib.progress import Bar
@@ -56,8 +57,9 @@ class ScoringSummary:
     """What was scored and how fast.
 
     `scored_now` counts the tokens of this run, 0 if all was there; `seconds` is what they took,
-    without opening the scorer. `not_scored` maps a doc_id to the reason. `measured` is what the run
-    found out about the scorer: its BOS, window and stride, and the deviation of its dtype.
+    without opening the scorer. `not_scored` maps a text's doc_id and sample to the reason. `measured`
+    is what the run found out about the scorer: its BOS, window and stride, and the deviation of its
+    dtype.
     """
 
     texts: int
@@ -65,7 +67,7 @@ class ScoringSummary:
     words: int
     scored_now: int
     seconds: float
-    not_scored: dict[str, str] = field(default_factory=dict)
+    not_scored: dict[Key, str] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -88,7 +90,7 @@ class ScoringSummary:
         return pd.DataFrame([row])
 
     def not_scored_table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.not_scored.items(), columns=["doc_id", "reason"])
+        return pd.DataFrame(_listed(self.not_scored), columns=["doc_id", "sample", "reason"])
 
 
 def score(
@@ -108,7 +110,7 @@ def score(
     model = open_scoring_model(declared.weights)
     parts = [score_rows(model, declared.scoring, part) for part in _parts(rows)]
     for part in parts:
-        for doc_id, reason in part.not_scored.items():
+        for (doc_id, _), reason in part.not_scored.items():
             warnings.warn(f"Text {doc_id} is not scored: {reason}.", stacklevel=2)
     return pa.concat_tables([SCHEMA.empty_table(), *(part.tokens for part in parts)]).to_pandas()
 
@@ -126,16 +128,15 @@ def score_texts(run: Run) -> ScoringSummary:
     rows = store.read(
         paths.texts(run.dataset_name, run.source_name),
         command("01_generate", run),
-        ["doc_id", "prompt", "text", "status", "error"],
+        ["doc_id", "sample", "prompt", "text", "status", "error"],
     ).fillna({"prompt": "", "text": "", "error": ""})
     not_scored = {
-        row.doc_id: row.error or "the text is empty"
+        (row.doc_id, row.sample): row.error or "the text is empty"
         for row in rows.itertuples()
         if row.status == "error" or not row.text
     }
-    texts = [
-        Text(row.doc_id, row.prompt, row.text) for row in rows.itertuples() if row.doc_id not in not_scored
-    ]
+    texts = [Text(row.doc_id, row.prompt, row.text, row.sample) for row in rows.itertuples()]
+    texts = [each for each in texts if each.key not in not_scored]
     tokens_path = paths.surprisals(run.scorer_name, run.dataset_name, run.source_name)
     words_path = paths.words(run.scorer_name, run.dataset_name, run.source_name)
     made = _record(run)
@@ -155,7 +156,7 @@ def score_texts(run: Run) -> ScoringSummary:
                 store.Parts(words_path, WORD_SCHEMA, made, fresh=run.regenerate),
             )
         measured = store.measured(tokens_path)
-    not_scored |= measured.pop("not_scored", {})
+    not_scored |= {(row["doc_id"], row["sample"]): row["reason"] for row in measured.pop("not_scored", [])}
     return ScoringSummary(
         texts=len(rows) - len(not_scored),
         tokens=store.count(tokens_path),
@@ -171,9 +172,15 @@ def _import(run: Run, rows: pd.DataFrame, made: store.Record) -> None:
     """Write both files from the surprisals that the study imports."""
     place = (run.scorer_name, run.dataset_name, run.source_name)
     tables, not_scored = imported.tokens(run, rows, SCHEMA)
-    found = {"not_scored": not_scored, "why_no_words": imported.NO_WORDS}
+    listed = _listed({(doc_id, 0): why for doc_id, why in not_scored.items()})
+    found = {"not_scored": listed, "why_no_words": imported.NO_WORDS}
     store.write(paths.words(*place), WORD_SCHEMA.empty_table(), WORD_SCHEMA, made)
     store.write_stream(paths.surprisals(*place), tables, SCHEMA, {**made, store.MEASURED: found})
+
+
+def _listed(not_scored: Mapping[Key, str]) -> list[dict[str, Any]]:
+    """As a record keeps it."""
+    return [{"doc_id": key[0], "sample": key[1], "reason": why} for key, why in not_scored.items()]
 
 
 def read_tokens(run: Run) -> pd.DataFrame:
@@ -206,7 +213,7 @@ def _score_in_parts(
         with _progress(sum(_size(parts[number]) for number in missing)) as progress:
             for number in missing:
                 part = score_rows(model, run.scorer.scoring, parts[number])
-                found = {**how, "not_scored": part.not_scored}
+                found = {**how, "not_scored": _listed(part.not_scored)}
                 if number == 0 and deviation:
                     found["deviation"] = deviation
                 words.write(number, part.words)
@@ -218,7 +225,7 @@ def _score_in_parts(
     measured: dict[str, Any] = {}
     for number in range(len(parts)):
         found = tokens.measured(number)
-        measured |= {**found, "not_scored": measured.get("not_scored", {}) | found["not_scored"]}
+        measured |= {**found, "not_scored": measured.get("not_scored", []) + found["not_scored"]}
     if missing or not words_there:
         words.finish(len(parts))
     tokens.finish(len(parts), measured)

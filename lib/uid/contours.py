@@ -2,8 +2,8 @@
 
 "Surprise! Uniform Information Density Isn't the Whole Story: Predicting Surprisal Contours in
 Long-form Discourse". Every table has the columns `position`, `mean`, `low`, `high` (bits) and
-`texts`. A text is averaged at each position first, so that long ones do not weigh more; the band is
-±1.96 standard errors over texts.
+`texts`. A text is averaged at each position first, so that long ones do not weigh more, then the
+texts of one prompt, which are not independent; the band is ±1.96 standard errors over prompts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from lib import paths, store
+from lib.datasets.document import KEYS, Key
 from lib.datasets.sentences import sentences
 
 BINS = 20
 SHARE = 0.25  # of the texts: a position that fewer of them reach is left out
-COLUMNS = ["doc_id", "position", "surprisal"]
+COLUMNS = [*KEYS, "position", "surprisal"]
 
 
 def by_relative_position(tokens: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
@@ -24,7 +25,7 @@ def by_relative_position(tokens: pd.DataFrame, bins: int = BINS) -> pd.DataFrame
 
     `tokens` are rows of step 02.
     """
-    lengths = tokens.groupby("doc_id")["position"].transform("size")
+    lengths = tokens.groupby(KEYS)["position"].transform("size")
     table = _over_texts(tokens, (tokens["position"] * bins // lengths).astype(int))
     return table.assign(position=(table["position"] + 0.5) / bins)
 
@@ -32,22 +33,22 @@ def by_relative_position(tokens: pd.DataFrame, bins: int = BINS) -> pd.DataFrame
 def by_position(tokens: pd.DataFrame, width: int = 10) -> pd.DataFrame:
     """`position` is the middle of each `width` tokens from a text's beginning, as far as enough texts go."""
     table = _over_texts(tokens, tokens["position"] // width)
-    enough = table["texts"] >= SHARE * tokens["doc_id"].nunique()
+    enough = table["texts"] >= SHARE * _count(tokens)
     return table[enough].assign(position=lambda t: (t["position"] + 0.5) * width)
 
 
-def by_sentence(tokens: pd.DataFrame, texts: Mapping[str, str]) -> pd.DataFrame:
+def by_sentence(tokens: pd.DataFrame, texts: Mapping[Key, str]) -> pd.DataFrame:
     """`position` is the number of the sentence within its text, from 1, as far as enough texts go.
 
-    A token belongs to the sentence in which it ends; `texts` maps a `doc_id` to its text.
+    A token belongs to the sentence in which it ends; `texts` maps `doc_id` and `sample` to the text.
     """
     numbers = np.zeros(len(tokens), dtype=np.int64)
     ends = tokens["end"].to_numpy()
-    for doc_id, rows in tokens.groupby("doc_id", sort=False).indices.items():
-        (begins,) = sentences([texts[str(doc_id)]]).starts
+    for key, rows in tokens.groupby(KEYS, sort=False).indices.items():
+        (begins,) = sentences([texts[key]]).starts
         numbers[rows] = np.searchsorted(begins, ends[rows], side="left").clip(min=1)
     table = _over_texts(tokens, pd.Series(numbers, index=tokens.index))
-    return table[table["texts"] >= SHARE * tokens["doc_id"].nunique()]
+    return table[table["texts"] >= SHARE * _count(tokens)]
 
 
 def of_sources(scorer: str, datasets: Sequence[str], classes: Mapping[str, str]) -> pd.DataFrame:
@@ -70,8 +71,16 @@ def of_sources(scorer: str, datasets: Sequence[str], classes: Mapping[str, str])
 
 
 def _over_texts(tokens: pd.DataFrame, position: pd.Series) -> pd.DataFrame:
-    by_text = tokens["surprisal"].groupby([tokens["doc_id"], position.rename("position")]).mean()
-    grouped = by_text.groupby(level="position")
+    keys = [tokens[name] for name in KEYS]
+    by_text = tokens["surprisal"].groupby([*keys, position.rename("position")]).mean()
+    by_prompt = by_text.groupby(level=["doc_id", "position"]).mean()
+    grouped = by_prompt.groupby(level="position")
     mean, error = grouped.mean(), 1.96 * grouped.sem()
-    table = pd.DataFrame({"mean": mean, "low": mean - error, "high": mean + error, "texts": grouped.size()})
+    texts = by_text.groupby(level="position").size()
+    table = pd.DataFrame({"mean": mean, "low": mean - error, "high": mean + error, "texts": texts})
     return table.reset_index()
+
+
+def _count(tokens: pd.DataFrame) -> int:
+    """Of texts."""
+    return int(tokens.groupby(KEYS).ngroups)

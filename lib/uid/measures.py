@@ -35,6 +35,7 @@ import pandas as pd
 import pyarrow as pa
 
 from lib import paths, store
+from lib.datasets.document import KEYS, Key
 from lib.datasets.sentences import sentences
 from lib.params import UidSettings
 from lib.params.run import Run, command
@@ -70,7 +71,11 @@ METRICS = {
 }
 COUNTS = ("tokens", "vocab_size", "words")
 SCHEMA = pa.schema(
-    [("doc_id", pa.string())] + [(name, pa.int64() if name in COUNTS else pa.float64()) for name in METRICS]
+    [
+        ("doc_id", pa.string()),
+        *((name, pa.int64() if name in COUNTS else pa.float64()) for name in METRICS),
+        ("sample", pa.int32()),
+    ]
 )
 HEADLINE = ("mean_surprisal", "uid_variance", "uid_pairwise")  # what is looked at first
 CODE = ("lib.uid.measures",)
@@ -100,7 +105,7 @@ def measure(run: Run) -> UidSummary:
     texts_path = paths.texts(run.dataset_name, run.source_name)
     for made_before in (surprisals, words):
         store.read(made_before, command("02_surprisal", run), [])
-    texts = store.read(texts_path, command("01_generate", run), ["doc_id", "text"])
+    texts = store.read(texts_path, command("01_generate", run), [*KEYS, "text"])
     made = store.record(
         "03_uid",
         parameters=run.study.uid.model_dump(),
@@ -116,8 +121,9 @@ def measure(run: Run) -> UidSummary:
     with store.lock(path):
         stale = run.regenerate or not store.is_complete(path, made)
         if stale:
-            texts_by_id = dict(zip(texts["doc_id"], texts["text"].fillna(""), strict=True))
-            store.write(path, metrics(surprisals, words, texts_by_id, run.study.uid), SCHEMA, made)
+            keys = zip(texts["doc_id"], texts["sample"], strict=True)
+            by_key = dict(zip(keys, texts["text"].fillna(""), strict=True))
+            store.write(path, metrics(surprisals, words, by_key, run.study.uid), SCHEMA, made)
     rows = read_metrics(run)
     missing = {name: int(rows[name].isna().sum()) for name in METRICS if rows[name].isna().any()}
     return UidSummary(path, len(rows), missing, stale)
@@ -132,27 +138,27 @@ def read_metrics(run: Run) -> pd.DataFrame:
 def metrics(
     tokens: Path,
     words: Path,
-    texts: Mapping[str, str],
+    texts: Mapping[Key, str],
     settings: UidSettings,
     names: Sequence[str] = tuple(METRICS),
 ) -> pd.DataFrame:
-    """One row per text of the file `tokens`, in its order: `doc_id` and the metrics `names`.
+    """One row per text of the file `tokens`, in its order: `doc_id`, the metrics `names` and `sample`.
 
     `tokens` and `words` are files of step 02, read some texts at a time, `words` only if a name asks
-    for it; `texts` maps a doc_id to its text, in which sentences are found.
+    for it; `texts` maps doc_id and sample to the text, in which sentences are found.
     """
-    starts: dict[str, np.ndarray] = {}
+    starts: dict[Key, np.ndarray] = {}
     of_words = [name.removeprefix("word_") for name in names if name == "words" or name.startswith("word_")]
 
     def measured_tokens(block: Block) -> dict[str, np.ndarray]:
-        found = sentences([texts[doc_id] for doc_id in block.doc_ids])
-        starts.update(zip(block.doc_ids, found.starts, strict=True))
+        found = sentences([texts[key] for key in block.keys])
+        starts.update(zip(block.keys, found.starts, strict=True))
         sentence_length = divide(found.words, np.array([len(each) for each in found.starts]))
         measures = Measures(block, found.starts, settings)
         return measures.columns(names) | {"sentence_length": sentence_length}
 
     def measured_words(block: Block) -> dict[str, np.ndarray]:
-        return Measures(block, [starts[doc_id] for doc_id in block.doc_ids], settings).columns(of_words)
+        return Measures(block, [starts[key] for key in block.keys], settings).columns(of_words)
 
     columns = ["surprisal", *(["end"] if any(name.endswith("_sentence") for name in names) else [])]
     table = _joined(of_blocks(measured_tokens, tokens, ["token", *columns]))
@@ -161,20 +167,20 @@ def metrics(
         by_word = _joined(of_blocks(measured_words, words, columns)).add_prefix("word_")
         table = table.join(by_word.rename(columns={"word_count": "words"}))
     asked = [name for name in METRICS if name in names]
-    return table.reindex(columns=asked).rename_axis("doc_id").reset_index()
+    return table.reindex(columns=asked).reset_index()[["doc_id", *asked, "sample"]]
 
 
 def _joined(blocks: Iterable[dict[str, np.ndarray]]) -> pd.DataFrame:
-    """The columns of all `blocks`, by `doc_id`, with the corpus deviation.
+    """The columns of all `blocks`, by `doc_id` and `sample`, with the corpus deviation.
 
     Σ (s − μ)²/N is the variance and the squared distance of the text's mean from μ.
     """
-    none = dict.fromkeys(("doc_id", "count", "mean_surprisal", "uid_variance"), np.empty(0))
+    none = dict.fromkeys((*KEYS, "count", "mean_surprisal", "uid_variance"), np.empty(0))
     found = list(blocks) or [none]
     table = pd.DataFrame({name: np.concatenate([block[name] for block in found]) for name in found[0]})
     mean = np.average(table["mean_surprisal"], weights=table["count"]) if len(table) else np.nan
     table["corpus_deviation"] = table["uid_variance"] + (table["mean_surprisal"] - mean) ** 2
-    return table.set_index("doc_id")
+    return table.set_index(KEYS)
 
 
 class Measures:
@@ -184,14 +190,16 @@ class Measures:
     """
 
     def __init__(self, block: Block, starts: Sequence[np.ndarray], settings: UidSettings) -> None:
-        self.doc_ids, self.series, self.rows = block  # tokens or words of step 02
+        self.keys, self.series, self.rows = block  # tokens or words of step 02
         self.s = self.rows["surprisal"].to_numpy()  # [values], bits
         self.starts, self.settings = starts, settings
 
     def columns(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """`names` as far as they are here, and what the corpus deviation is made of."""
         here = {"mean_surprisal", "uid_variance"}.union(name for name in names if hasattr(Measures, name))
-        found = {"doc_id": np.array(self.doc_ids, dtype=object), "count": self.series.lengths}
+        doc_ids, samples = zip(*self.keys, strict=True) if self.keys else ((), ())
+        found = {"doc_id": np.array(doc_ids, dtype=object), "sample": np.array(samples, dtype=np.int32)}
+        found |= {"count": self.series.lengths}
         return found | {name: getattr(self, name) for name in here}
 
     @cached_property
@@ -346,9 +354,9 @@ def summary_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 def most_uniform(rows: pd.DataFrame, count: int = 5) -> pd.DataFrame:
     """The `count` texts with the lowest variance of surprisal."""
-    return rows.nsmallest(count, "uid_variance")[["doc_id", "tokens", *HEADLINE]]
+    return rows.nsmallest(count, "uid_variance")[[*KEYS, "tokens", *HEADLINE]]
 
 
 def least_uniform(rows: pd.DataFrame, count: int = 5) -> pd.DataFrame:
     """The `count` texts with the highest variance of surprisal."""
-    return rows.nlargest(count, "uid_variance")[["doc_id", "tokens", *HEADLINE]]
+    return rows.nlargest(count, "uid_variance")[[*KEYS, "tokens", *HEADLINE]]

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from lib import store
 from lib.batches import batches
+from lib.datasets.document import KEYS, Key
 
 ROWS_AT_ONCE = 1 << 17
 
@@ -31,10 +32,11 @@ class Series:
         self.lengths = np.diff(self.starts, append=size)
 
     @classmethod
-    def of_runs(cls, labels: np.ndarray) -> "Series":
-        """One series for each run of equal `labels` [values]."""
-        changes = np.flatnonzero(labels[1:] != labels[:-1]) + 1
-        return cls(np.concatenate([[0], changes]) if len(labels) else np.empty(0), len(labels))
+    def of_runs(cls, *labels: np.ndarray) -> "Series":
+        """One series for each run in which none of `labels`, each [values], changes."""
+        changed = np.any([each[1:] != each[:-1] for each in labels], axis=0)
+        size = len(labels[0])
+        return cls(np.concatenate([[0], np.flatnonzero(changed) + 1]) if size else np.empty(0), size)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -93,9 +95,9 @@ def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 class Block(NamedTuple):
-    """Some whole texts: their doc_ids [texts], where they lie in `rows`, and the rows of all."""
+    """Some whole texts: the doc_id and sample of each, where they lie in `rows`, and the rows of all."""
 
-    doc_ids: list[str]
+    keys: list[Key]
     series: Series
     rows: pa.Table
 
@@ -117,7 +119,7 @@ def of_blocks(compute: Callable[[Block], Result], path: Path, columns: Sequence[
 
 
 def whole_texts(path: Path, columns: Sequence[str]) -> Iterator[Block]:
-    """The rows of `path`, which are grouped by `doc_id`, some texts at a time.
+    """The rows of `path`, which are grouped by `doc_id` and `sample`, some texts at a time.
 
     Row groups are read until there are about `ROWS_AT_ONCE` rows; a text that the last one cuts goes
     with the next, so that memory stays bounded by the longest text.
@@ -127,11 +129,11 @@ def whole_texts(path: Path, columns: Sequence[str]) -> Iterator[Block]:
         waiting: pa.Table | None = None
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         for groups in batches(np.flatnonzero(sizes).tolist(), sizes.__getitem__, ROWS_AT_ONCE):
-            rows = file.read_row_groups(groups, columns=["doc_id", *columns]).unify_dictionaries()
+            rows = file.read_row_groups(groups, columns=[*KEYS, *columns]).unify_dictionaries()
             if waiting is not None:
                 whole = len(waiting)
-                if waiting["doc_id"][-1].as_py() == rows["doc_id"][0].as_py():
-                    whole = int(Series.of_runs(codes(waiting, "doc_id")).starts[-1])
+                if all(waiting[name][-1].as_py() == rows[name][0].as_py() for name in KEYS):
+                    whole = int(_texts(waiting).starts[-1])
                     rows = pa.concat_tables([waiting.slice(whole), rows]).unify_dictionaries()
                 if whole:
                     yield _block(waiting.slice(0, whole))
@@ -141,10 +143,16 @@ def whole_texts(path: Path, columns: Sequence[str]) -> Iterator[Block]:
 
 
 def _block(rows: pa.Table) -> Block:
-    numbers = codes(rows, "doc_id")
-    series = Series.of_runs(numbers)
+    series = _texts(rows)
     spelled = rows["doc_id"].chunk(0).dictionary
-    return Block(spelled.take(pa.array(numbers[series.starts])).to_pylist(), series, rows)
+    doc_ids = spelled.take(pa.array(codes(rows, "doc_id")[series.starts])).to_pylist()
+    samples = rows["sample"].to_numpy()[series.starts].tolist()
+    return Block(list(zip(doc_ids, samples, strict=True)), series, rows)
+
+
+def _texts(rows: pa.Table) -> Series:
+    """A series per text."""
+    return Series.of_runs(codes(rows, "doc_id"), rows["sample"].to_numpy())
 
 
 def codes(rows: pa.Table, column: str) -> np.ndarray:

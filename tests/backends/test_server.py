@@ -199,8 +199,8 @@ def test_a_server_that_shows_a_prompts_log_probabilities_scores_as_the_file_does
     found = score_rows(model, Scoring(), TEXTS)
     direct = score_rows(open_scoring_model(LlamaCpp(backend="llama_cpp", file=str(GGUF))), Scoring(), TEXTS)
     tokens, expected = found.tokens.to_pandas(), direct.tokens.to_pandas()
-    assert set(found.not_scored) == {"c", "d"}
-    assert "context" in found.not_scored["d"]
+    assert set(found.not_scored) == {("c", 0), ("d", 0)}
+    assert "context" in found.not_scored["d", 0]
     expected = expected[expected["doc_id"].isin(["a", "b"])].reset_index(drop=True)
     columns = ["doc_id", "position", "context"]
     pd.testing.assert_frame_equal(tokens[columns], expected[columns])

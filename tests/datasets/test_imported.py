@@ -87,10 +87,10 @@ def test_warnings_and_broken_files_are_left_out_listed_and_counted(root):
     assert rows["status"].to_dict()["000001"] == "error"
     assert not rows["text"].str.contains("Warning").any()
     reasons = summary.not_scored
-    assert "own '[Warning: Short generation]' stands in the text" in reasons["000001"]
-    assert "no file of surprisals" in reasons["000003"]
-    assert "cannot be read" in reasons["000005"]
-    assert set(reasons) == {"000001", "000002", "000003", "000004", "000005"}
+    assert "own '[Warning: Short generation]' stands in the text" in reasons["000001", 0]
+    assert "no file of surprisals" in reasons["000003", 0]
+    assert "cannot be read" in reasons["000005", 0]
+    assert set(reasons) == {(f"00000{i}", 0) for i in range(1, 6)}
 
     paths.study_file("original").write_text(STUDY.replace("root:", "flagged: keep, root:"))
     assert steps(CHAT).texts == 2

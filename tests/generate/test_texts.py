@@ -3,11 +3,16 @@
 import pandas as pd
 import pytest
 
+from lib import paths, store
 from lib.backends import transformers_generating
 from lib.backends.generating import Request, open_generator
+from lib.datasets.document import Document
+from lib.errors import StudyError
 from lib.generate import texts as generate
+from lib.generate.rows import SCHEMA, joined, tasks_of
 from lib.params import Sampling, Transformers
 from lib.params.run import resolve
+from tests.conftest import SMALL_STUDY
 
 GIVEN = {"model": "tiny-base", "study": "small", "max_tokens": 24, "generate": 4, "max_retries": 0}
 
@@ -85,6 +90,76 @@ def test_human_dir_is_read_in_place_of_the_dataset(small_study):
     rows = generate.read_texts(run)
     assert list(rows["title"]) == ["A title"]
     assert "what follows" in rows["text"][0]
+
+
+def test_samples_have_seeds_of_their_own_and_the_first_is_what_one_alone_would_be(small_study):
+    def sampled(count: int, **given: object) -> pd.DataFrame:
+        file = paths.study_file("small")
+        file.write_text(f"{SMALL_STUDY}samples: {count}\n")
+        return written(**given)
+
+    alone = sampled(1)
+    three = sampled(3)
+    assert three["doc_id"].tolist() == [doc_id for doc_id in alone["doc_id"] for _ in range(3)]
+    assert three["sample"].tolist() == [0, 1, 2] * 4
+    assert three["seed"].nunique() == 12
+    assert three["text"].nunique() == 12
+    columns = ["doc_id", "text", "seed", "sample"]
+    pd.testing.assert_frame_equal(
+        three[three["sample"] == 0][columns].reset_index(drop=True), alone[columns], check_exact=True
+    )
+    again = sampled(3, regenerate=True)  # all at once, none kept
+    pd.testing.assert_frame_equal(again, three, check_exact=True)
+    assert set(sampled(3, temperature=0)["sample"]) == {0}  # without chance the others would be the same
+    people = sampled(3, model="human", **dict.fromkeys(("max_tokens", "max_retries")))
+    assert set(people["sample"]) == {0}
+
+
+def test_texts_that_are_there_stay_when_only_their_number_changes(small_study, monkeypatch):
+    def count(samples: int, **given: object) -> int:
+        paths.study_file("small").write_text(f"{SMALL_STUDY}samples: {samples}\n")
+        return generate.generate_texts(resolve("01_generate", {**GIVEN, **given})).written
+
+    assert [count(1), count(2), count(2, generate=6), count(1, generate=3)] == [4, 4, 4, 0]
+    assert count(1, generate=3, temperature=0.5) == 3
+    # A file from before there were samples: its texts stay, and get the column.
+    path = paths.texts("notes", "tiny-base")
+    before = store.read(path, "x")
+    record = store.read_record(path)
+    del record["parameters"]["samples"]
+    schema = SCHEMA.remove(SCHEMA.get_field_index("sample"))
+    store.write(path, before.drop(columns="sample"), schema, record)
+    assert count(1, generate=3, temperature=0.5) == 0
+    pd.testing.assert_frame_equal(store.read(path, "x"), before)
+    (small_study / "notes" / "arrays.txt").write_text("Arrays\n\nAnother opening. Another text.\n")
+    assert count(1, generate=3, temperature=0.5) == 1
+
+
+def test_a_study_without_a_sample_is_refused_in_a_sentence(small_study):
+    paths.study_file("small").write_text(f"{SMALL_STUDY}samples: 0\n")
+    with pytest.raises(StudyError, match=r"small.yaml: `samples` is 0, but it should be greater"):
+        resolve("01_generate", GIVEN)
+
+
+def test_each_sample_of_a_conversation_is_joined_by_itself():
+    parts = [Document(f"c/{i}", "", f"prompt {i}", "", joined_as="c") for i in range(2)]
+    tasks = list(tasks_of([*parts, Document("d", "", "prompt", "")], samples=2))
+    assert [(task.document.doc_id, task.sample) for task in tasks] == [
+        *(("c/0", 0), ("c/1", 0), ("c/0", 1), ("c/1", 1)),
+        *(("d", 0), ("d", 1)),
+    ]
+    rows = [
+        {**dict.fromkeys(SCHEMA.names), "doc_id": task.document.doc_id, "sample": task.sample}
+        | {"status": "ok", "text": f"{task.document.doc_id} {task.sample}"}
+        for task in tasks
+    ]
+    found = {(row["doc_id"], row["sample"]): row["text"] for row in joined(rows, tasks)}
+    assert found == {
+        ("c", 0): "c/0 0\n\nc/1 0",
+        ("c", 1): "c/0 1\n\nc/1 1",
+        ("d", 0): "d 0",
+        ("d", 1): "d 1",
+    }
 
 
 @pytest.mark.parametrize("size", [1, 3, 32])

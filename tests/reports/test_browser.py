@@ -137,17 +137,21 @@ def test_texts_are_searched_ordered_and_linked_to(finished_study, page):
 def test_a_thousand_texts_stay_quick(finished_study, page, tmp_path):
     from lib.reports import texts_page as text_page
 
-    tokens = 300
+    tokens = 100
     text = " word" * tokens
     one = {"text": text, "lengths": [5] * tokens, "bits": [i % 160 for i in range(tokens)]}
     one |= {"ranks": [i * 37 % 4096 for i in range(tokens)], "status": "ok"}
     metrics = dict.fromkeys(text_page.METRICS, 1.0)
+    counts = {"a": 5, "b": 1}
     documents = [
         {
             "doc_id": f"d{i}",
             "title": "",
             "prompt": f"Opening {i}",
-            "texts": {s: {**one, "metrics": metrics} for s in "ab"},
+            "texts": {
+                name: [{**one, "sample": k, "metrics": metrics} for k in range(count)]
+                for name, count in counts.items()
+            },
         }
         for i in range(500)
     ]
@@ -159,3 +163,11 @@ def test_a_thousand_texts_stay_quick(finished_study, page, tmp_path):
     page.locator("#search").fill("Opening 499")
     assert page.locator("article").count() == 1
     assert page.evaluate("document.querySelectorAll('*').length") < 20_000
+    headings = page.locator("article h3")
+    assert headings.all_inner_texts() == ["a (1 of 5)", "b"]
+    page.locator("#sample").select_option("3")
+    assert headings.all_inner_texts() == ["a (4 of 5)", "b"]  # people have one text to an opening
+    page.goto(f"{file.as_uri()}#d77~2")
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.locator("#d77 h3").all_inner_texts() == ["a (3 of 5)", "b"]

@@ -9,12 +9,13 @@ from lib.reports.shaded import DARKEST, shaded
 
 
 def view(text, tokens, prompt="Title\n\nOpening."):
-    texts = pd.DataFrame([{"doc_id": "a<b", "prompt": prompt, "text": text}])
+    texts = pd.DataFrame([{"doc_id": "a<b", "sample": 0, "prompt": prompt, "text": text}])
     rows, end = [], text.index(tokens[0][0])
     for token, bits, rank in tokens:
         rows.append(
             {
                 "doc_id": "a<b",
+                "sample": 0,
                 "token": token,
                 "start": end,
                 "end": end + len(token),
@@ -23,7 +24,7 @@ def view(text, tokens, prompt="Title\n\nOpening."):
             }
         )
         end += len(token)
-    return shaded(texts, pd.DataFrame(rows), ["a<b"]).data
+    return shaded(texts, pd.DataFrame(rows), texts).data
 
 
 def plain(html):

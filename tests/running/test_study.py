@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -24,15 +25,17 @@ from tests.conftest import REPOSITORY
 SOURCES = ("human", "tiny-base", "tiny-rlhf")
 CONTRACT = {
     "texts/{dataset}/{source}": (
-        "doc_id source dataset title prompt text status error retries seed finish_reason seconds"
+        "doc_id source dataset title prompt text status error retries seed finish_reason seconds sample"
     ),
     "surprisals/{scorer}/{dataset}/{source}": (
-        "doc_id position token_id token start end surprisal entropy context"
+        "doc_id position token_id token start end surprisal entropy context sample"
     ),
-    "words/{scorer}/{dataset}/{source}": "doc_id position word start end surprisal surprisal_uncorrected",
+    "words/{scorer}/{dataset}/{source}": (
+        "doc_id position word start end surprisal surprisal_uncorrected sample"
+    ),
     "uid/{scorer}/{dataset}/{source}": (
         "doc_id tokens mean_surprisal median_surprisal min_surprisal max_surprisal uid_variance "
-        "uid_pairwise vocab_size sentence_length"
+        "uid_pairwise vocab_size sentence_length sample"
     ),
 }
 TEST_COLUMNS = "metric group_a group_b test n_a n_b statistic p p_adjusted effect effect_name ci_low ci_high"
@@ -51,8 +54,10 @@ def test_every_file_of_the_contract_is_there_with_its_columns_and_record(finishe
         for place, columns in CONTRACT.items():
             path = place.format(scorer="tiny-scorer", dataset="notes", source=source)
             schema = pq.read_schema(finished_study / "data" / f"{path}.parquet")
-            wanted = columns.split()
+            *wanted, last = columns.split()
             assert schema.names[: len(wanted)] == wanted
+            assert schema.names[-1] == last == "sample"
+            assert schema.field(last).type == pa.int32()
             record = json.loads(schema.metadata[b"study"])
             assert {"parameters", "inputs", "versions", "units"} <= set(record)
         for step in ("01_generate", "02_surprisal", "03_uid"):
@@ -67,13 +72,15 @@ def test_every_file_of_the_contract_is_there_with_its_columns_and_record(finishe
 
 def test_sources_pair_up_text_by_text_and_tokens_tile_the_texts(finished_study):
     ids = {s: store.read(paths.texts("notes", s), "x")["doc_id"].tolist() for s in SOURCES}
-    assert ids["human"] == ids["tiny-base"] == ids["tiny-rlhf"]
+    assert ids["tiny-base"] == ids["tiny-rlhf"] == [doc_id for doc_id in ids["human"] for _ in range(2)]
     assert len(set(ids["human"])) == 10
     for source in SOURCES:
-        texts = store.read(paths.texts("notes", source), "x").set_index("doc_id")["text"]
+        texts = store.read(paths.texts("notes", source), "x").set_index(["doc_id", "sample"])["text"]
         tokens = store.read(paths.surprisals("tiny-scorer", "notes", source), "x")
-        joined = tokens.groupby("doc_id")["token"].agg("".join)
-        assert joined.to_dict() == {doc_id: text for doc_id, text in texts.items() if text}
+        joined = tokens.groupby(["doc_id", "sample"])["token"].agg("".join)
+        assert joined.to_dict() == {key: text for key, text in texts.items() if text}
+        measured = store.read(paths.uid("tiny-scorer", "notes", source), "x")
+        assert set(measured[["doc_id", "sample"]].itertuples(index=False, name=None)) == set(joined.index)
 
 
 def test_a_second_run_does_nothing_and_a_changed_number_only_what_follows_from_it(study_root, tmp_path):

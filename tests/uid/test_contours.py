@@ -28,8 +28,8 @@ def tokens_of(texts: dict[str, str]) -> pd.DataFrame:
         end = 0
         for position, word in enumerate(text.replace(" ", "| ").split("|")):
             start, end = end, end + len(word)
-            rows.append((doc_id, position, word, start, end, rng.gamma(2.0, 2.0)))
-    return pd.DataFrame(rows, columns=["doc_id", "position", "token", "start", "end", "surprisal"])
+            rows.append((doc_id, position, word, start, end, rng.gamma(2.0, 2.0), 0))
+    return pd.DataFrame(rows, columns=["doc_id", "position", "token", "start", "end", "surprisal", "sample"])
 
 
 def literal(tokens: pd.DataFrame, place: dict[tuple[str, int], float]) -> dict[float, list[float]]:
@@ -57,7 +57,7 @@ def test_contours_are_means_over_texts_of_means_within_texts(kind):
     table = {
         "relative": lambda: contours.by_relative_position(tokens, 4),
         "absolute": lambda: contours.by_position(tokens, 3),
-        "sentence": lambda: contours.by_sentence(tokens, TEXTS),
+        "sentence": lambda: contours.by_sentence(tokens, {(name, 0): text for name, text in TEXTS.items()}),
     }[kind]()
     expected = literal(tokens, place)
     assert set(table["position"]) <= set(expected)
@@ -73,13 +73,15 @@ def test_contours_are_means_over_texts_of_means_within_texts(kind):
 
 def test_contours_keep_the_sources_of_a_class_apart_and_pool_datasets(project):
     rng = np.random.default_rng(4)
-    schema = pa.schema([("doc_id", pa.string()), ("position", pa.int64()), ("surprisal", pa.float64())])
+    fields = {"doc_id": pa.string(), "sample": pa.int32(), "position": pa.int64(), "surprisal": pa.float64()}
+    schema = pa.schema(list(fields.items()))
     every: dict[str, list[pd.DataFrame]] = {}
     for source_name, shift in (("one", 0), ("two", 1), ("people", 3)):
         for dataset in ("d", "e"):
             rows = pd.DataFrame(
                 {
                     "doc_id": np.repeat(["a", "b", "c"], 40),
+                    "sample": 0,
                     "position": np.tile(range(40), 3),
                     "surprisal": shift + rng.random(120),
                 }
@@ -98,6 +100,16 @@ def test_contours_keep_the_sources_of_a_class_apart_and_pool_datasets(project):
     assert "; one: " in comparison.contours(table).to_dict()["description"]
 
 
+def test_texts_of_one_prompt_are_one_to_a_contour():
+    tokens = tokens_of(TEXTS)
+    again = tokens.assign(sample=1, surprisal=tokens["surprisal"] + 1.0)
+    table = contours.by_relative_position(pd.concat([tokens, again], ignore_index=True), 4)
+    expected = contours.by_relative_position(tokens.assign(surprisal=tokens["surprisal"] + 0.5), 4)
+    columns = ["position", "mean", "low", "high"]
+    pd.testing.assert_frame_equal(table[columns], expected[columns])
+    assert list(table["texts"]) == [2 * n for n in expected["texts"]]
+
+
 def test_positions_that_few_texts_reach_are_left_out():
     tokens = tokens_of({**{f"t{i}": "One two." for i in range(8)}, "long": "word " * 200})
     assert contours.by_position(tokens)["position"].max() < 20
@@ -111,6 +123,7 @@ def test_every_figure_draws_from_few_texts_and_from_equal_ones(count):
         pd.DataFrame(
             {
                 "doc_id": [str(i) for i in range(count)],
+                "sample": 0,
                 "source": name,
                 "tokens": 20 + np.arange(count),
                 "mean_surprisal": rng.normal(4, 1, count),
@@ -149,13 +162,14 @@ def test_every_figure_draws_from_few_texts_and_from_equal_ones(count):
 
 def test_one_source_is_drawn_in_the_colour_of_its_class():
     tokens = tokens_of(TEXTS)
-    texts = pd.DataFrame({"doc_id": list(TEXTS), "text": list(TEXTS.values())})
+    few = pd.DataFrame({"doc_id": ["a", "b"], "sample": 0})
+    texts = pd.DataFrame({"doc_id": list(TEXTS), "sample": 0, "text": list(TEXTS.values())})
     for text_class, colour in CLASS_COLOURS.items():
         charts = [
             source.length_histogram(texts, text_class),
             source.surprisal_histogram(tokens, text_class),
-            source.sample_curves(tokens, ["a"], text_class),
-            source.samples_together(tokens, ["a", "b"], text_class),
+            source.sample_curves(tokens, few[:1], text_class),
+            source.samples_together(tokens, few, text_class),
             source.contours(tokens, texts, text_class),
         ]
         for chart in charts:

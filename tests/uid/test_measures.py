@@ -34,13 +34,17 @@ texts = st.lists(
 
 
 def files_of(folder, drawn):
-    """The files of step 02 for texts given as tokens with their surprisals; each word is a token here."""
+    """The files of step 02 for texts given as tokens with their surprisals; each word is a token here.
+
+    Two texts each are samples of one document.
+    """
     rows = []
     for number, text in enumerate(drawn):
         end = 0
         for position, (token, surprisal) in enumerate(text):
             start, end = end, end + len(token)
-            row = {"doc_id": str(number), "position": position, "token": token, "start": start, "end": end}
+            row = {"doc_id": str(number // 2), "sample": number % 2, "position": position, "token": token}
+            row |= {"start": start, "end": end}
             rows.append({**row, "word": token, "surprisal": surprisal})
     table = pd.DataFrame(rows)
     paths = []
@@ -52,7 +56,7 @@ def files_of(folder, drawn):
             for part in (whole[:half], whole[half:]):
                 writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False))
         paths.append(path)
-    return *paths, {str(i): "".join(token for token, _ in text) for i, text in enumerate(drawn)}
+    return *paths, {(str(i // 2), i % 2): "".join(token for token, _ in text) for i, text in enumerate(drawn)}
 
 
 def measured(folder, drawn, chosen=SETTINGS):
@@ -114,7 +118,9 @@ def literal(text, corpus_mean):
 def test_metrics_equal_their_formulas_text_by_text(tmp_path, drawn):
     corpus_mean = statistics.fmean(surprisal for text in drawn for _, surprisal in text)
     rows = measured(tmp_path, drawn)
-    assert [row["doc_id"] for row in rows] == [str(i) for i in range(len(drawn))]
+    assert [(row["doc_id"], row["sample"]) for row in rows] == [
+        (str(i // 2), i % 2) for i in range(len(drawn))
+    ]
     for text, row in zip(drawn, rows, strict=True):
         for name, value in literal(text, corpus_mean).items():
             assert row[name] == pytest.approx(value, rel=1e-9, abs=1e-9, nan_ok=True), name
@@ -135,12 +141,12 @@ def test_blocks_cores_and_what_is_asked_for_change_no_figure(tmp_path, drawn):
             pd.testing.assert_frame_equal(uid.metrics(*given), expected, check_exact=True)
     for names in (uid.CONTRACT, ["tokens", "corpus_deviation"], ["word_corpus_deviation"], ["words"]):
         some = uid.metrics(*given, names)
-        pd.testing.assert_frame_equal(some, expected[["doc_id", *names]], check_exact=True)
+        pd.testing.assert_frame_equal(some, expected[["doc_id", *names, "sample"]], check_exact=True)
 
 
 def test_what_stands_after_the_last_token_is_no_sentence_of_the_next_text(tmp_path):
     tokens, words, spelled = files_of(tmp_path, [[(" a", 1.0)] * 4, [("b", 2.0 + i) for i in range(40)]])
-    longer = {**spelled, "0": spelled["0"] + ". Nobody scored this. Nor that. " + "And more. " * 3}
+    longer = {**spelled, ("0", 0): spelled["0", 0] + ". Nobody scored this. Nor that. " + "And more. " * 3}
     names = ["uid_variance_sentence", "word_uid_pairwise_sentence"]
     rows, expected = (uid.metrics(tokens, words, given, SETTINGS, names) for given in (longer, spelled))
     pd.testing.assert_frame_equal(rows, expected)

@@ -53,9 +53,12 @@ function shaded(text) {
   return body;
 }
 
-function column(source, text) {
+// Of the texts of one source and opening the chosen sample, or the only one there is.
+const chosen = (texts, sample) => texts?.find((text) => text.sample === sample) ?? (texts?.length === 1 ? texts[0] : undefined);
+
+function column(source, text, several) {
   const made = element("section", "text");
-  made.append(element("h3", "", source));
+  made.append(element("h3", "", text && several ? `${source} (${text.sample + 1} of ${several})` : source));
   if (!text) { made.append(element("p", "none", "no text")); return made; }
   const figures = Object.entries(text.metrics).map(([name, value]) => `${label(name)} ${value === null ? "–" : value}`);
   made.append(element("div", "figures", figures.join(" · ") + (text.status === "ok" ? "" : ` · ${text.status}`)));
@@ -65,14 +68,17 @@ function column(source, text) {
 }
 
 unpacked().then(({ sources, metrics, documents }) => {
-  let page = 0, found = documents;
+  let page = 0, found = documents, sample = 0;
   byId("order").append(new Option("as in the dataset", ""));
   for (const metric of metrics) {
     byId("order").append(new Option(`${label(metric)}, lowest first`, `+${metric}`), new Option(`${label(metric)}, highest first`, `-${metric}`));
   }
   sources.forEach((source) => byId("source").append(new Option(source, source)));
+  const samples = 1 + Math.max(0, ...documents.flatMap((d) => Object.values(d.texts).flat().map((text) => text.sample)));
+  for (let i = 0; i < samples; i++) byId("sample").append(new Option(`${i + 1} of ${samples}`, i));
+  byId("samples").hidden = samples === 1;
   documents.forEach((d) => {
-    d.all = [d.doc_id, d.title, d.prompt, ...Object.values(d.texts).map((t) => t.text)].join("\n").toLowerCase();
+    d.all = [d.doc_id, d.title, d.prompt, ...Object.values(d.texts).flat().map((t) => t.text)].join("\n").toLowerCase();
   });
 
   const show = () => {
@@ -81,7 +87,10 @@ unpacked().then(({ sources, metrics, documents }) => {
       made.id = d.doc_id;
       made.append(element("h2", "", d.doc_id), element("div", "prompt", d.prompt));
       const columns = element("div", "columns");
-      sources.forEach((source) => columns.append(column(source, d.texts[source])));
+      sources.forEach((source) => {
+        const own = d.texts[source];
+        columns.append(column(source, chosen(own, sample), own?.length > 1 ? own.length : 0));
+      });
       made.append(columns);
       return made;
     });
@@ -97,7 +106,7 @@ unpacked().then(({ sources, metrics, documents }) => {
     const order = byId("order").value, source = byId("source").value;
     if (order) {
       const sign = order[0] === "+" ? 1 : -1, metric = order.slice(1);
-      const value = (d) => d.texts[source]?.metrics[metric] ?? null;
+      const value = (d) => chosen(d.texts[source], sample)?.metrics[metric] ?? null;
       // What has no value comes last either way.
       found.sort((a, b) => (value(a) === null) - (value(b) === null) || sign * (value(a) - value(b)));
     }
@@ -108,11 +117,24 @@ unpacked().then(({ sources, metrics, documents }) => {
   byId("search").addEventListener("input", choose);
   byId("order").addEventListener("change", choose);
   byId("source").addEventListener("change", choose);
+  byId("sample").addEventListener("change", () => {
+    sample = Number(byId("sample").value);
+    const before = page;
+    choose();
+    if (!byId("order").value) { page = before; show(); }  // the same openings, other texts
+  });
   byId("previous").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
   document.querySelector("form.bar").addEventListener("submit", (event) => event.preventDefault());
   const goTo = () => {
-    const wanted = decodeURIComponent(location.hash.slice(1));
+    // A text that is not the first of its opening is named with its number: #name~2.
+    let wanted = decodeURIComponent(location.hash.slice(1));
+    const numbered = wanted.match(/^(.*)~(\d+)$/s);
+    if (numbered && !found.some((d) => d.doc_id === wanted)) {
+      wanted = numbered[1];
+      sample = Math.min(Number(numbered[2]), samples - 1);
+      byId("sample").value = sample;
+    }
     const at = found.findIndex((d) => d.doc_id === wanted);
     if (at >= 0) { page = Math.floor(at / AT_ONCE); show(); byId(wanted).scrollIntoView(); }
   };
