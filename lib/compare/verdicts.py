@@ -252,20 +252,32 @@ def disagreement(found: Sequence[Answer]) -> str:
     first = found[0].decisive.scorer
     if not any(answer.scorers for answer in found):
         return f"All is by one scorer, {first}; whether another would say the same is not tested."
-    turned = [
-        (answer.decisive.opposes(other), f"{answer.name} by {other.scorer}{witness(other)}")
-        for answer in found
-        for other in answer.scorers
-        if answer.decisive.direction * other.direction < 0
+    sentences = [
+        _turned(found, scorer) for scorer in dict.fromkeys(r.scorer for a in found for r in a.scorers)
     ]
-    opposite, pointing = ([said for both, said in turned if both == decided] for decided in (True, False))
-    sentences = []
+    return " ".join(filter(None, sentences)) or f"No scorer disagrees with {first} in direction."
+
+
+def _turned(found: Sequence[Answer], scorer: str) -> str:
+    """In how many hypotheses `scorer` goes the other way than the one that decides; empty if in none."""
+    both = [(a.decisive, r) for a in found for r in a.scorers if r.scorer == scorer]
+    named = scorer + witness(both[0][1]) + "," * (not both[0][1].independent)
+    opposite = sum(first.opposes(other) for first, other in both)
+    turned = sum(first.direction * other.direction < 0 for first, other in both) - opposite
+    several = f"{len(both)} hypotheses" if len(both) > 1 else "1 hypothesis"
     if opposite:
-        sentences.append(f"Scorers disagree in direction, each decided: {_listed(opposite)}.")
-    if pointing:
-        begin = "Others point" if opposite else "No scorer decides against another, but some effects point"
-        sentences.append(f"{begin} the other way than by {first}: {_listed(pointing)}.")
-    return " ".join(sentences) or "No scorer disagrees with the first in direction."
+        also = f"; {turned} more point the other way without both being decided" if turned else ""
+        verb = "is" if opposite == 1 else "are"
+        return (
+            f"Scorers disagree in direction: by {named} {opposite} of {several} {verb} decided in the "
+            f"opposite direction{also}."
+        )
+    if turned:
+        return (
+            f"By {named} {turned} of {several} {'points' if turned == 1 else 'point'} the other way, "
+            "without both being decided."
+        )
+    return ""
 
 
 def tally(found: Sequence[Answer]) -> str:

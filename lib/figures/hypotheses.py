@@ -20,6 +20,7 @@ from lib.figures.theme import LINES, described, noted
 COLOURS = ("#333333", "#56B4E9", "#009E73", "#CC79A7", "#8C6D31", "#7570B3")
 SHADE = "#dfe8f3"
 LABEL = 44  # characters of a line of a hypothesis' sentence
+LINE = 13  # pixels of a line of the sentence
 ROW = 17  # pixels of a point with its interval
 FURTHEST = 16  # a ratio beyond it is drawn at the axis' end
 NOTE = "Shaded: where the hypothesis says that the effect lies. Filled: supported or reversed, after Holm."
@@ -133,13 +134,20 @@ def _panel(
         "axis": alt.Axis(title=f"{effect_label(effect_name)} (95 % interval)", **marks),
     }
     order = list(dict.fromkeys(rows["hypothesis"]))
-    tallest = max(max(label.count("\n") + 1 for label in order) * 14, len(names) * ROW) + 10
+    most = max(label.count("\n") + 1 for label in order)
+    tallest = max(most * LINE, len(names) * ROW) + 10
     y = alt.Y(
         "hypothesis:N",
         title=None,
         sort=order,
         scale=alt.Scale(domain=order, paddingInner=0.12, paddingOuter=0.06),
-        axis=alt.Axis(labelExpr="split(datum.label, '\\n')", labelLimit=0, grid=False, labelPadding=8),
+        axis=alt.Axis(
+            labelExpr="split(datum.label, '\\n')",
+            labelLimit=0,
+            labelOffset=_middle(most),
+            grid=False,
+            labelPadding=8,
+        ),
     )
     columns = ["said", "name", "verdict", "effect", "low", "high", "p", "documents"]
     table = rows[[*columns, "hypothesis", "decided", "witness", "at", "from_", "to"]]
@@ -184,3 +192,12 @@ def _panel(
         .encode(x=alt.X("at:Q", **x), color=alt.Color("name:N", **colour), shape=shape)
     )
     return alt.layer(side, none, interval, hollow, filled).properties(width=330, height=tallest * len(order))
+
+
+def _middle(most: int) -> Any:
+    """The offset of an axis' label of up to `most` lines, which puts its middle at the row's."""
+    tests = [
+        {"test": f"length(split(datum.label, '\\n')) == {lines}", "value": -LINE / 2 * (lines - 1)}
+        for lines in range(2, most + 1)
+    ]
+    return {"condition": tests, "value": 0} if tests else 0

@@ -5,16 +5,19 @@ import html
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 from lib import paths, store
-from lib.compare import findings
+from lib.compare import findings, verdicts
+from lib.compare.verdicts import Answer
 from lib.errors import StudyError
-from lib.figures import comparison, effects
+from lib.figures import comparison, effects, hypotheses
 from lib.params import Study, load_source, load_study
+from lib.reports import claims
 from lib.reports import page as report
 from lib.reports.studies_page import write_studies_page
 from lib.uid import contours
@@ -36,10 +39,15 @@ def write_front_page(name: str) -> Path:
     """Write the page of the study `name` from what its runs have left; return its path."""
     study = load_study(name)
     target = paths.study_page(name)
+    answers = claims.of_study(name, study)
     page = report.page_of(
         "index.html.j2",
         home=_link(paths.index_page(), target),
         study=study,
+        claims=claims.table(answers),
+        tally=verdicts.tally(answers),
+        scorers=verdicts.disagreement(answers),
+        answers=_answers(answers),
         comparisons=_comparisons(name, study),
         groups=_groups(name, study),
         failed=_failed(target),
@@ -50,6 +58,15 @@ def write_front_page(name: str) -> Path:
         hydrate=report.hydrate_script(),
     )
     return report.write_page(target, page)
+
+
+def _answers(found: Sequence[Answer]) -> str:
+    """The hypotheses as figures: by scorer, and by dataset where there are several."""
+    if not found:
+        return ""
+    by_dataset = hypotheses.by_dataset(found)
+    charts = [hypotheses.by_scorer(found), *([] if by_dataset is None else [by_dataset])]
+    return "".join(map(report.chart_html, charts))
 
 
 def _comparisons(study_name: str, study: Study) -> list[dict[str, Any]]:
@@ -66,7 +83,7 @@ def _comparisons(study_name: str, study: Study) -> list[dict[str, Any]]:
 
 
 def _figures(study_name: str, study: Study) -> str:
-    """The effects and the contours of the study's main comparison: what to look at first."""
+    """The effects and the contours of the study's main comparison."""
     name = study.main_comparison
     if name is None:
         return ""
@@ -80,7 +97,8 @@ def _figures(study_name: str, study: Study) -> str:
     return (
         f"<h3>All effects ({said})</h3>"
         "<p>Level of uniformity by three effects, spread between texts by the ratio of variances; lines are "
-        f"95 % intervals.</p>{report.chart_html(effects.forest(tests, first))}"
+        "95 % intervals, and a point is filled where its test stands after Benjamini and Hochberg's "
+        f"correction.</p>{report.chart_html(effects.forest(tests, first))}"
         "<h3>Where in the text</h3><p>Mean surprisal along the texts, with 95 % bands over texts.</p>"
         f"{report.chart_html(comparison.contours(along))}"
     )

@@ -1,10 +1,14 @@
-"""The page that lists every study that ran here, `rendered/index.html`."""
+"""The page that lists every study that ran here with its verdicts, `rendered/index.html`."""
 
 from pathlib import Path
+from typing import Any
 
 from lib import paths
+from lib.compare import verdicts
+from lib.compare.verdicts import Answer
 from lib.errors import StudyError
 from lib.params import load_study
+from lib.reports import claims
 from lib.reports import page as report
 
 
@@ -15,14 +19,29 @@ def write_studies_page() -> Path:
     """
     home = paths.index_page()
     studies = [
-        {"name": page.parent.name, "title": _title(page.parent.name), "link": page.relative_to(home.parent)}
+        _study(page.parent.name) | {"link": page.relative_to(home.parent).as_posix()}
         for page in sorted(paths.study_page("x").parents[1].glob("*/index.html"))
     ]
     return report.write_page(home, report.page_of("studies.html.j2", studies=studies))
 
 
-def _title(study: str) -> str:
+def _study(name: str) -> dict[str, Any]:
+    """What is said of a study: its title, its claims with their verdicts, and the count of them."""
     try:
-        return load_study(study).title
-    except StudyError:
-        return study
+        study = load_study(name)
+        answers = claims.of_study(name, study)
+    except StudyError as error:
+        return {"name": name, "title": name, "claims": [], "said": str(error)}
+    return {
+        "name": name,
+        "title": study.title,
+        "claims": [_claim(claim, found) for claim, found in verdicts.by_claim(answers).items()],
+        "said": verdicts.tally(answers),
+    }
+
+
+def _claim(claim: str, found: list[Answer]) -> dict[str, Any]:
+    return {
+        "name": claim if found[0].claim else "",
+        "parts": [{"said": answer.said, "verdict": answer.verdict} for answer in found],
+    }

@@ -144,7 +144,7 @@ def test_datasets_are_told_apart_where_there_are_several():
             "reversed",
             "opposite",
             "decided in the opposite direction",
-            "Scorers disagree in direction, each decided: h by two",
+            "Scorers disagree in direction: by two, which is no independent witness, 1 of 1 hypothesis",
         ),
         ("supported", "open", "open", "it points the same way and is open", "No scorer disagrees"),
         (
@@ -152,7 +152,7 @@ def test_datasets_are_told_apart_where_there_are_several():
             "open",
             "open",
             "it points the other way and is open",
-            "No scorer decides against another, but some effects point the other way than by one: h by two",
+            "By two, which is no independent witness, 1 of 1 hypothesis points the other way, without",
         ),
     ],
 )
