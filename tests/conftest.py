@@ -19,6 +19,22 @@ title: A small study
 sources: [human, tiny-base, tiny-rlhf]
 datasets: [notes]
 scorers: [tiny-scorer]
+hypotheses:
+  level:
+    claim: C1
+    sentence: Tuned texts are more uniform than people's.
+    metric: uid_variance
+    of: rlhf
+    against: human
+    expect: less
+  spread:
+    claim: C3
+    sentence: Tuned texts differ less among themselves than the base model's.
+    metric: uid_variance
+    aspect: spread
+    of: rlhf
+    against: own base
+    expect: less
 comparisons:
   all: {sources: [human, tiny-base, tiny-rlhf], metrics: [mean_surprisal, uid_variance, uid_pairwise]}
 paper: true

@@ -71,12 +71,16 @@ def write_report(notebook: Path) -> Path:
     return write_page(notebook.with_suffix(".html"), page)
 
 
-def page_of(template: str, **values: Any) -> str:
-    """The HTML that `template`, a file of `TEMPLATES`, makes of `values`; they are escaped."""
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Where the pages' templates are found, and what they are given is escaped."""
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    return environment.get_template(template).render(style=style(), **values)
+
+
+def page_of(template: str, **values: Any) -> str:
+    """The HTML that `template`, a file of `TEMPLATES`, makes of `values`; they are escaped."""
+    return environment().get_template(template).render(style=style(), **values)
 
 
 def write_page(path: Path, page: str) -> Path:
