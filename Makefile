@@ -5,13 +5,16 @@ STUDY ?= demo
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: study status source test lint bench extras models lab clean
+.PHONY: study status register source test lint bench extras models lab clean
 
 study: $(INSTALLED)  ## run the study: texts, surprisal, metrics, comparisons, reports, the paper
 	@$(BIN)/python -m lib.running.study '$(STUDY)'
 
 status: $(INSTALLED)  ## what of the study is done, stale or missing, and why
 	@$(BIN)/python -m lib.running.status '$(STUDY)'
+
+register: $(INSTALLED)  ## fix the study's hypotheses, sources, samples and margins in a file, before the run
+	@$(BIN)/python -m lib.running.register '$(STUDY)'
 
 source: $(INSTALLED)  ## declare one's own texts (NAME=mine FOLDER=~/my-texts) or model (NAME=mine MODEL=...)
 	@$(BIN)/python -m lib.running.declare '$(NAME)' $(if $(FOLDER),--folder '$(subst ','\'',$(FOLDER))') $(if $(MODEL),--model '$(subst ','\'',$(MODEL))') \

@@ -29,6 +29,11 @@ def study_file(study: str) -> Path:
     return root() / "params" / "studies" / f"{study}.yaml"
 
 
+def registered(study: str) -> Path:
+    """What a study fixed before its data, committed with what people write."""
+    return root() / "params" / "registered" / f"{study}.yaml"
+
+
 def notebook(step: str) -> Path:
     return root() / "notebooks" / f"{step}.ipynb"
 
