@@ -7,6 +7,8 @@ INSTALLED := .venv/.installed
 
 .PHONY: study status register source test lint bench extras models lab clean
 
+export IMPORT_ROOT := $(ROOT)
+
 study: $(INSTALLED)  ## run the study: texts, surprisal, metrics, comparisons, reports, the paper
 	@$(BIN)/python -m lib.running.study '$(STUDY)'
 

@@ -12,11 +12,14 @@ import shutil
 import sys
 
 from lib import paths
+from lib.datasets import repository
 from lib.params import load_scorer, load_source, load_study
 from lib.running import resources, steps
 
 STUDY = config.get("study", "demo")
-study = load_study(STUDY)
+declared = load_study(STUDY)
+study = repository.narrowed(STUDY, declared)
+PAIRS = repository.pairs(STUDY, study)  # the (dataset, source) that there are
 ROOT = paths.root()
 PYTHON = sys.executable
 # A library takes as many processors as there are, unless it is told.
@@ -78,17 +81,17 @@ TEXTS = pattern(paths.texts, "{dataset}", "{source}")
 SURPRISALS = pattern(paths.surprisals, "{scorer}", "{dataset}", "{source}")
 WORDS = pattern(paths.words, "{scorer}", "{dataset}", "{source}")
 UID = pattern(paths.uid, "{scorer}", "{dataset}", "{source}")
+CONTRASTS = {contrast.name: contrast for contrast in declared.contrasts()}
 COMPARED = [pattern(paths.comparison, STUDY, "{comparison}", table) for table in ("summary", "tests", "models")]
 COMPARISON = pattern(paths.rendered_comparison, STUDY, "{comparison}")
-CONTRASTED = {source for contrast in study.contrasts() for source in contrast.sources}
+CONTRASTED = {source for name in study.hypotheses for source in CONTRASTS[name].sources}
 HYPOTHESES = [pattern(paths.hypotheses, STUDY)] if CONTRASTED else []
 STUDY_FILE = pattern(paths.study_file, STUDY)
-WRITTEN = [page(pattern(paths.rendered_notebook, "01_generate", d, s)) for d in study.datasets for s in study.sources]
+WRITTEN = [page(pattern(paths.rendered_notebook, "01_generate", d, s)) for d, s in PAIRS]
 ANALYSED = [
     page(pattern(paths.rendered_notebook, step, dataset, source, scorer))
     for step in ("02_surprisal", "03_uid")
-    for dataset in study.datasets
-    for source in study.sources
+    for dataset, source in PAIRS
     for scorer in study.scorers
 ]
 COMPARISONS = [page(pattern(paths.rendered_comparison, STUDY, name)) for name in study.comparisons]
@@ -176,8 +179,8 @@ rule compare:
     input:
         lambda wildcards: [
             pattern(paths.uid, study.scorer_of(wildcards.comparison), dataset, source)
-            for dataset in study.datasets
-            for source in study.sources_of(wildcards.comparison)
+            for dataset, source in PAIRS
+            if source in study.sources_of(wildcards.comparison)
         ],
     output:
         update(COMPARED),
@@ -196,8 +199,8 @@ if HYPOTHESES:
             [
                 pattern(paths.uid, scorer, dataset, source)
                 for scorer in study.scorers
-                for dataset in study.datasets
-                for source in sorted(CONTRASTED)
+                for dataset, source in PAIRS
+                if source in CONTRASTED
             ],
         output:
             update(HYPOTHESES),
@@ -278,8 +281,9 @@ rule text_page:
     input:
         STUDY_FILE,
         lambda wildcards: [
-            pattern(file, study.scorers[0], wildcards.dataset, source)
-            for source in study.sources
+            pattern(file, study.scorers[0], dataset, source)
+            for dataset, source in PAIRS
+            if dataset == wildcards.dataset
             for file in (paths.surprisals, paths.uid)
         ],
     output:

@@ -55,6 +55,11 @@ def documents(dataset: str) -> Path:
     return root() / "data" / "documents" / f"{dataset}.parquet"
 
 
+def imported(dataset: str, source: str) -> Path:
+    """What stands in the files that a study imports, read once."""
+    return root() / "data" / "documents" / dataset / f"{source}.parquet"
+
+
 def texts(dataset: str, source: str) -> Path:
     return root() / "data" / "texts" / dataset / f"{source}.parquet"
 

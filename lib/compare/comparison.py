@@ -33,6 +33,7 @@ from statsmodels.stats.weightstats import CompareMeans, ttost_ind
 from lib import paths, store
 from lib.compare import bootstrap, effects, findings, mixed
 from lib.compare.bootstrap import Group
+from lib.datasets import repository
 from lib.errors import StudyError, nearest
 from lib.params import load_dataset, load_scorer, load_source
 from lib.params.run import resolve_comparison
@@ -116,6 +117,7 @@ def compare(given: Mapping[str, Any]) -> Comparison:
     earlier step's file that is missing or broken, or a group with too few texts.
     """
     study_name, study, name = resolve_comparison(given)
+    study = repository.narrowed(study_name, study)
     groups = study.groups_of(name)
     declared = study.comparisons[name]
     datasets = (given["dataset"],) if "dataset" in given else study.datasets
@@ -125,7 +127,11 @@ def compare(given: Mapping[str, Any]) -> Comparison:
     load_scorer(scorer)
     group_of = {source: group for group, sources in groups.items() for source in sources}
     classes = {source: load_source(source).text_class for source in group_of}
-    files = {(d, source): paths.uid(scorer, d, source) for d in datasets for source in group_of}
+    files = {
+        (dataset, source): paths.uid(scorer, dataset, source)
+        for dataset, source in repository.pairs(study_name, study)
+        if dataset in datasets and source in group_of
+    }
     texts = pd.concat(
         [
             store.read(file, _made_by(study_name, scorer, dataset, source)).assign(
@@ -393,8 +399,8 @@ def pairs_to_begin_with(compared: Comparison) -> list[tuple[str, str]]:
 
 def contours(compared: Comparison) -> pd.DataFrame:
     """Mean surprisal by relative position, per source (`lib.uid.contours.of_sources`)."""
-    datasets = [str(name) for name in compared.texts["dataset"].unique()]
-    return of_position.of_sources(compared.scorer, datasets, compared.classes)
+    there = compared.texts[["dataset", "source"]].drop_duplicates()
+    return of_position.of_sources(compared.scorer, list(there.itertuples(index=False)), compared.classes)
 
 
 def _effect_table(tests: pd.DataFrame, test: str, effect: str) -> pd.DataFrame:

@@ -119,11 +119,19 @@ class Stratum:
         return Sides(self.of.values, self.against.values, self.paired)
 
 
-def strata(measured: Measured, contrast: Contrast) -> list[Stratum]:
-    """Both sides of `contrast` in each dataset in which each has `SMALLEST` documents or more."""
+def strata(measured: Measured, whole: Contrast) -> list[Stratum]:
+    """Both sides of the contrast `whole` in each dataset in which each has `SMALLEST` documents or more.
+
+    A source of which a dataset has no text at all is left out of its side there, as the published study's
+    repository lacks some.
+    """
     found = []
     for number, name in enumerate(measured.datasets):
-        texts = {source: measured.of_source(source, number) for source in contrast.sources}
+        texts = {source: measured.of_source(source, number) for source in whole.sources}
+        contrast = whole.among([source for source, some in texts.items() if len(some.values)])
+        if contrast is None:
+            continue
+        texts = {source: texts[source] for source in contrast.sources}
         if contrast.declared.aspect == "spread" and len({some.samples for some in texts.values()}) == 1:
             texts = {source: some.by_document() for source, some in texts.items()}
         of, against = (_complete(texts, side) for side in (contrast.of, contrast.against))

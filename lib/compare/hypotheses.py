@@ -32,6 +32,7 @@ from lib.compare.document_bootstrap import EFFECT_NAMES, NO_EFFECT
 from lib.compare.documents import Measured, Stratum, strata
 from lib.compare.families import ALPHA, holm
 from lib.compare.verdicts import ALL, Verdict
+from lib.datasets import repository
 from lib.errors import StudyError, nearest
 from lib.params import (
     Contrast,
@@ -88,17 +89,18 @@ def answer(study_name: str) -> pd.DataFrame:
     no rows, and no file. Raises StudyError for a hypothesis that is not well declared (`check`) or an
     earlier step's file that is missing or broken.
     """
-    study = load_study(study_name)
-    check(study)
-    contrasts = study.contrasts()
+    declared = load_study(study_name)
+    check(declared)
+    study = repository.narrowed(study_name, declared)
+    contrasts = [found for each in declared.contrasts() if (found := each.among(study.sources)) is not None]
     if not contrasts:
         return SCHEMA.empty_table().to_pandas()
     sources = tuple(dict.fromkeys(source for contrast in contrasts for source in contrast.sources))
     files = {
         (scorer, dataset, source): paths.uid(scorer, dataset, source)
         for scorer in study.scorers
-        for dataset in study.datasets
-        for source in sources
+        for dataset, source in repository.pairs(study_name, study)
+        if source in sources
     }
     for (scorer, dataset, source), file in files.items():
         if not file.exists():
@@ -183,8 +185,8 @@ def _texts(
     parts = [
         store.read(paths.uid(scorer, dataset, source), _made_by(study_name, scorer, dataset, source), columns)
         .assign(source=source, dataset=dataset)
-        for dataset in study.datasets
-        for source in sources
+        for dataset, source in repository.pairs(study_name, study)
+        if source in sources
     ]  # fmt: skip
     return pd.concat(parts, ignore_index=True)
 

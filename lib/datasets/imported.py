@@ -7,72 +7,68 @@ The layout `balancing-the-flow`, below its root:
     Surprisals/<source>/<dataset>/<name>.csv           token, surprisal (bits); people are `human_texts`
     UID_Analysis/<source>/<dataset>/uid_metrics.csv    its metrics
 
-Older parts of it lack the level of the dataset. Its scorer read no BOS, so the first token of a
-text has no surprisal and is no row here; prompts were not apart from texts.
+Older parts of it lack the level of the dataset (`lib.datasets.repository` finds the files). Its scorer
+read no BOS, so the first token of a text has no surprisal and is no row here; prompts were not apart
+from texts, and are empty here.
 """
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pa_csv
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from lib import paths, store
-from lib.errors import StudyError
-from lib.params import Import
+from lib import store
+from lib.datasets import repository
+from lib.datasets.repository import Place, doc_id_of
 from lib.params.run import Run
 
 WARNINGS = ("[Warning: Short generation]", "[ERROR] Generation failed")
 NO_WORDS = "Imported surprisals lack what whole words need (the probability of a word's end)."
-NUMBER = re.compile(r"_(\d+)$")
 TEXTS_PER_TABLE = 200
-
-
-@dataclass(frozen=True)
-class Left:
-    """What the original left of one text: its number, and its files where they are."""
-
-    number: int
-    text: Path | None
-    surprisals: Path | None
 
 
 def texts(run: Run) -> list[dict[str, Any]]:
     """`doc_id`, `text`, `status` and `error` of each text of the run's source, in the order of numbers.
 
     Where the tokens do not stand in the text file (or there is none), the text is what the tokens
-    spell. Raises StudyError if the root holds nothing of this source and dataset.
+    spell. Raises StudyError if the repository holds nothing of this source and dataset.
     """
-    return [_text(_declared(run), left) for left in _left(run)]
+    place = place_of(run)
+    left_out = place.declared.flagged == "leave_out"
+    columns = ["number", "text", "text_problem", "tokens"]
+    return [
+        _text(row, left_out) for row in pq.read_table(repository.image(place), columns=columns).to_pylist()
+    ]
 
 
-def tokens(run: Run, rows: pd.DataFrame, schema: pa.Schema) -> tuple[list[pa.Table], dict[str, str]]:
+def tokens(run: Run, rows: pd.DataFrame, schema: pa.Schema) -> tuple[Iterator[pa.Table], dict[str, str]]:
     """Some texts of `rows` (doc_id, text, status) per table of `schema`, and why some have no tokens."""
-    by_id = {doc_id_of(left.number): left for left in _left(run)}
-    tables, not_scored = [], {}
+    found = pq.read_table(
+        repository.image(place_of(run)), columns=["number", "tokens_problem", "tokens", "surprisal"]
+    )
+    at = {doc_id_of(number): i for i, number in enumerate(found["number"].to_pylist())}
+    problems = found["tokens_problem"].to_pylist()
+    not_scored: dict[str, str] = {}
+    scored: list[tuple[str, str, int]] = []
     for row in rows[rows["status"] != "error"].itertuples():
-        found = _read(by_id[row.doc_id].surprisals) if row.doc_id in by_id else "it is not there any more"
-        if isinstance(found, str):
-            not_scored[row.doc_id] = found
+        place = at.get(row.doc_id)
+        if place is None or problems[place] is not None:
+            not_scored[row.doc_id] = "it is not there any more" if place is None else problems[place]
         else:
-            tables.append(_token_rows(row.doc_id, row.text, found).cast(schema))
-    groups = [tables[i : i + TEXTS_PER_TABLE] for i in range(0, len(tables), TEXTS_PER_TABLE)]
-    return [pa.concat_tables(group) for group in groups], not_scored
-
-
-def files(run: Run) -> list[Path]:
-    """The files of the run's source: texts and surprisals."""
-    return [path for left in _left(run) for path in (left.text, left.surprisals) if path]
+            scored.append((row.doc_id, row.text, place))
+    groups = [scored[i : i + TEXTS_PER_TABLE] for i in range(0, len(scored), TEXTS_PER_TABLE)]
+    return (_token_rows(group, found, schema) for group in groups), not_scored
 
 
 def identity(run: Run) -> str:
     """A content hash of the files of the run's source."""
-    return store.digest(f"{file} {store.file_hash(file)}" for file in files(run))
+    columns = ["number", "text_hash", "tokens_hash"]
+    rows = pq.read_table(repository.image(place_of(run)), columns=columns).to_pylist()
+    return store.digest(f"{row['number']} {row['text_hash']} {row['tokens_hash']}" for row in rows)
 
 
 def agreement(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
@@ -84,14 +80,7 @@ def agreement(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
     columns = ["metric", "texts", "mean difference", "largest", "largest, relative"]
     if run.study.imported is None:
         return pd.DataFrame(columns=columns)
-    folder = paths.resolve(run.study.imported.root) / "UID_Analysis" / _folder_name(run)
-    file = next((f for f in (folder / run.dataset_name, folder) if (f / "uid_metrics.csv").exists()), None)
-    if file is None:
-        return pd.DataFrame(columns=columns)
-    theirs = pd.read_csv(file / "uid_metrics.csv")
-    names = theirs["filename"].str.removesuffix(".csv")
-    theirs["doc_id"] = names.str.extract(NUMBER, expand=False).map(doc_id_of, na_action="ignore")
-    both = rows.merge(theirs, on="doc_id", suffixes=("", "_theirs"))
+    both = rows.merge(repository.read_metrics(place_of(run)), on="doc_id", suffixes=("", "_theirs"))
     apart = {
         metric: (both[metric] - both[f"{metric}_theirs"]).abs()
         for metric in rows.columns.drop("doc_id")
@@ -104,94 +93,47 @@ def agreement(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(compared, columns=columns)
 
 
-def doc_id_of(number: int | str) -> str:
-    return str(number).zfill(6)
+def place_of(run: Run) -> Place:
+    return repository.place_of(run.study_name, run.study, run.dataset_name, run.source_name, run.source)
 
 
-def _declared(run: Run) -> Import:
-    if run.study.imported is None:
-        raise StudyError(f"The study {run.study_name!r} has no `import`.")
-    return run.study.imported
-
-
-def _folder_name(run: Run) -> str:
-    return "human_texts" if run.source.text_class == "human" else run.source_name
-
-
-def _left(run: Run) -> list[Left]:
-    root = paths.resolve(_declared(run).root)
-    if not root.is_dir():
-        raise StudyError(f"There is no folder {paths.shown(root)}; correct `import: root`.")
-    human = run.source.text_class == "human"
-    written = root / "Sources" if human else root / "Generations" / run.source_name
-    of_texts = _by_number(written, run.dataset_name, "txt")
-    of_surprisals = _by_number(root / "Surprisals" / _folder_name(run), run.dataset_name, "csv")
-    numbers = sorted(of_texts.keys() | of_surprisals.keys())
-    if not numbers:
-        raise StudyError(
-            f"{paths.shown(root)} has no texts of {run.source_name!r} on {run.dataset_name!r}; take the "
-            f"source or the dataset out of the study {run.study_name!r}."
-        )
-    return [Left(number, of_texts.get(number), of_surprisals.get(number)) for number in numbers]
-
-
-def _by_number(folder: Path, dataset: str, suffix: str) -> dict[int, Path]:
-    """The numbered files of a dataset; of the folder itself where it has no level of datasets."""
-    inside = folder / dataset if (folder / dataset).is_dir() else folder
-    files = inside.glob(f"*.{suffix}") if inside.is_dir() else ()
-    return {int(found[1]): file for file in files if (found := NUMBER.search(file.stem))}
-
-
-def _text(declared: Import, left: Left) -> dict[str, Any]:
-    row = {"doc_id": doc_id_of(left.number), "text": "", "status": "ok", "error": None}
-    try:
-        text = left.text.read_bytes().decode("utf-8") if left.text else ""
-    except (OSError, UnicodeDecodeError) as error:
-        return row | {"status": "error", "error": f"{left.text} cannot be read ({error})"}
-    found = _read(left.surprisals)
-    spelled = "" if isinstance(found, str) else "".join(found["token"].to_pylist())
+def _text(found: dict[str, Any], left_out: bool) -> dict[str, Any]:
+    row = {"doc_id": doc_id_of(found["number"]), "text": "", "status": "ok", "error": None}
+    if found["text_problem"] is not None:
+        return row | {"status": "error", "error": found["text_problem"]}
+    text, spelled = found["text"] or "", "".join(found["tokens"])
     text = text if spelled and spelled in text else spelled or text
     if warning := next((warning for warning in WARNINGS if warning in text), None):
-        row["status"] = "error" if declared.flagged == "leave_out" else "short"
+        row["status"] = "error" if left_out else "short"
         row["error"] = f"the generator's own {warning!r} stands in the text"
     return row | {"text": text if row["status"] != "error" else ""}
 
 
-def _read(path: Path | None) -> pa.Table | str:
-    """Tokens and surprisals of a CSV file, or why there are none. "null", "NA" and "" are tokens."""
-    if path is None:
-        return "there is no file of surprisals"
-    types = {"token": pa.string(), "surprisal": pa.float64()}
-    try:
-        table = pa_csv.read_csv(
-            path,
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False),
-        ).select(list(types))
-    except (OSError, pa.ArrowException, KeyError) as error:
-        return f"{path} cannot be read ({str(error).splitlines()[0].rstrip('.')})"
-    if not len(table):
-        return f"{path} is empty"
-    if table["surprisal"].null_count or not np.isfinite(table["surprisal"]).all():
-        return f"{path} has no surprisal for some of its tokens"
-    return table
-
-
-def _token_rows(doc_id: str, text: str, found: pa.Table) -> pa.Table:
-    spelled: Sequence[str] = found["token"].to_pylist()
-    ends = text.find("".join(spelled)) + np.cumsum([len(token) for token in spelled])
-    count = len(spelled)
+def _token_rows(texts: list[tuple[str, str, int]], found: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The tokens of `texts` (doc_id, text, row of `found`), one text after the other."""
+    rows = found.take(pa.array([row for *_, row in texts], pa.int64()))
+    spelled = rows["tokens"].combine_chunks().flatten()
+    counts = pc.list_value_length(rows["tokens"]).to_numpy()
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    position = np.arange(len(spelled)) - starts
+    # Where the tokens of each text begin in it, and where each token ends.
+    begins = [
+        text.find("".join(own.as_py())) for (_, text, _), own in zip(texts, rows["tokens"], strict=True)
+    ]
+    lengths = pc.utf8_length(spelled).to_numpy()
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    end = ends[1:] - ends[starts] + np.repeat(begins, counts)
     columns = {
-        "doc_id": [doc_id] * count,
-        "position": np.arange(count),
-        "token_id": pa.nulls(count),
+        "doc_id": pa.array([doc_id for doc_id, *_ in texts]).take(
+            pa.array(np.repeat(np.arange(len(texts)), counts))
+        ),
+        "position": position,
         "token": spelled,
-        "start": ends - [len(token) for token in spelled],
-        "end": ends,
-        "surprisal": found["surprisal"],
-        "entropy": pa.nulls(count),
-        "context": np.arange(1, count + 1),
-        "rank": pa.nulls(count),
-        "sample": [0] * count,
+        "start": end - lengths,
+        "end": end,
+        "surprisal": rows["surprisal"].combine_chunks().flatten(),
+        "context": position + 1,
+        "sample": np.zeros(len(spelled), dtype=np.int32),
     }
-    return pa.table(columns)
+    arrays = [columns.get(name, pa.nulls(len(spelled))) for name in schema.names]
+    return pa.table(arrays, names=schema.names).cast(schema)

@@ -174,7 +174,7 @@ def _record(run: Run, documents: Sequence[Document]) -> store.Record:
     parameters: dict[str, Any] = {"source": run.source_name, "dataset": run.dataset_name}
     match run.source:
         case _ if run.study.imported:
-            parameters |= {"import": run.study.imported.model_dump()}
+            parameters |= {"import": run.study.imported.model_dump(exclude={"root"})}
             inputs = {"imported": imported.identity(run)}
             packages: tuple[str, ...] = ()
         case Human():

@@ -5,8 +5,9 @@ them; `against: own base` sets each tuned model against the base of its own fami
 parts (lower than this *and* than that) is several hypotheses with the same `claim`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
@@ -52,10 +53,29 @@ class Contrast:
     declared: Hypothesis
     of: Mapping[str, float]
     against: Mapping[str, float]
+    families: Mapping[str, str] = field(default_factory=dict)  # of each source, where families are set apart
 
     @property
     def sources(self) -> tuple[str, ...]:
         return (*self.of, *self.against)
+
+    def among(self, sources: Collection[str]) -> "Contrast | None":
+        """The contrast of those of its `sources` that there are; None if a side has none.
+
+        Where each model is set against its own base, a family of which one side is lacking is left out.
+        """
+        sides = [[source for source in side if source in sources] for side in (self.of, self.against)]
+        if self.families:
+            both = set.intersection(*({self.families[source] for source in side} for side in sides))
+            sides = [[source for source in side if self.families[source] in both] for side in sides]
+        if not all(sides):
+            return None
+        of, against = (self._shares(side) for side in sides)
+        return replace(self, of=of, against=against)
+
+    def _shares(self, side: Sequence[str]) -> dict[str, float]:
+        pools = Counter(self.families.get(source, "") for source in side)
+        return {source: 1 / len(pools) / pools[self.families.get(source, "")] for source in side}
 
 
 def contrast(name: str, declared: Hypothesis, sources: Mapping[str, Any]) -> Contrast:
@@ -80,7 +100,9 @@ def contrast(name: str, declared: Hypothesis, sources: Mapping[str, Any]) -> Con
             f"Hypothesis {name!r} is `against` {', '.join(declared.against)}; `{declared.against[0]}` "
             f"stands alone there, so make the others a hypothesis of their own."
         )
-    return Contrast(name, declared, *_by_family(name, first, own[0], sources))
+    of, against = _by_family(name, first, own[0], sources)
+    families = {source: sources[source].family for source in (*of, *against)}
+    return Contrast(name, declared, of, against, families)
 
 
 def _sources_of(name: str, entries: Sequence[str], sources: Mapping[str, Any]) -> list[str]:

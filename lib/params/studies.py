@@ -1,5 +1,6 @@
 """Comparisons and studies."""
 
+import os
 import re
 from collections.abc import Iterable
 from itertools import combinations
@@ -58,7 +59,10 @@ class Import(Declared):
     """Texts and surprisals that lie in another project's layout (see `lib.datasets.imported`)."""
 
     layout: Literal["balancing-the-flow"]
-    root: str
+    root: str | None = Field(None, description="where it lies; `make study ROOT=...` says it instead")
+    older: Slug | None = Field(
+        None, description="the dataset of results without a level of datasets; the study's, where it has one"
+    )
     flagged: Literal["leave_out", "keep"] = Field(
         "leave_out", description="texts in which the generator's own warnings stand"
     )
@@ -157,6 +161,9 @@ class Study(Declared):
     def _what_is_compared_is_declared(self) -> "Study":
         if self.paper and not self.comparisons:
             raise ValueError("`paper: true` needs a comparison to be about; name one under `comparisons`")
+        if self.imported and self.imported.older and self.imported.older not in self.datasets:
+            hint = nearest(self.imported.older, self.datasets)
+            raise ValueError(f"`import: older` names {self.imported.older!r}, not in `datasets`; {hint}")
         for name, comparison in self.comparisons.items():
             if comparison.scorer is not None and comparison.scorer not in self.scorers:
                 hint = nearest(comparison.scorer, self.scorers)
@@ -172,8 +179,13 @@ class Study(Declared):
         return self
 
 
+IMPORT_ROOT = "IMPORT_ROOT"  # the variable of the environment that stands before a file's `import: root`
+
+
 def load_study(name: str) -> Study:
     """The study `name`. Raises StudyError for whatever in it is wrong, its hypotheses' sides included."""
     study: Study = read(paths.study_file(name), TypeAdapter(Study), "study", name)
     study.contrasts()
+    if study.imported and (root := os.environ.get(IMPORT_ROOT)):
+        return study.model_copy(update={"imported": study.imported.model_copy(update={"root": root})})
     return study

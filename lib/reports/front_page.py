@@ -14,6 +14,7 @@ import nbformat
 from lib import paths, store
 from lib.compare import findings, verdicts
 from lib.compare.verdicts import Answer
+from lib.datasets import repository
 from lib.errors import StudyError
 from lib.figures import comparison, effects, hypotheses
 from lib.params import Study, load_source, load_study
@@ -37,7 +38,7 @@ def main() -> int:
 
 def write_front_page(name: str) -> Path:
     """Write the page of the study `name` from what its runs have left; return its path."""
-    study = load_study(name)
+    study = repository.narrowed(name, load_study(name))
     target = paths.study_page(name)
     answers = claims.of_study(name, study)
     page = report.page_of(
@@ -53,7 +54,7 @@ def write_front_page(name: str) -> Path:
         failed=_failed(target),
         figures=_figures(name, study),
         files=_files(name, study),
-        versions=_versions(study),
+        versions=_versions(name, study),
         vega=report.vega_bundle(),
         hydrate=report.hydrate_script(),
     )
@@ -92,7 +93,7 @@ def _figures(study_name: str, study: Study) -> str:
     classes = {source: load_source(source).text_class for source in sources}
     families = {source: load_source(source).family for source in sources}
     first = findings.pairs_to_begin_with(tests, classes, families)
-    along = contours.of_sources(scorer, study.datasets, classes)
+    along = contours.of_sources(scorer, repository.pairs(study_name, study), classes)
     said = html.escape(f"{name}, surprisal by {scorer}")
     return (
         f"<h3>All effects ({said})</h3>"
@@ -106,12 +107,13 @@ def _figures(study_name: str, study: Study) -> str:
 
 def _groups(study_name: str, study: Study) -> list[dict[str, Any]]:
     page = paths.study_page(study_name)
+    there = repository.pairs(study_name, study)
     return [
         {
             "dataset": dataset,
             "scorer": scorer,
             "texts": _link(paths.texts_page(study_name, dataset), page),
-            "rows": [_row(page, scorer, dataset, source) for source in study.sources],
+            "rows": [_row(page, scorer, dataset, source) for where, source in there if where == dataset],
         }
         for dataset in study.datasets
         for scorer in study.scorers
@@ -161,16 +163,14 @@ def _files(name: str, study: Study) -> list[dict[str, str]]:
     return [{"name": paths.shown(file), "content": file.read_text()} for file in dict.fromkeys(files)]
 
 
-def _versions(study: Study) -> dict[str, str]:
+def _versions(name: str, study: Study) -> dict[str, str]:
     versions = {"Python": platform.python_version()}
-    for dataset in study.datasets:
-        for source in study.sources:
-            made = [paths.texts(dataset, source)]
-            made += [
-                f(scorer, dataset, source) for scorer in study.scorers for f in (paths.surprisals, paths.uid)
-            ]
-            for path in made:
-                versions |= store.read_record(path)["versions"]
+    for dataset, source in repository.pairs(name, study):
+        made = [paths.texts(dataset, source)]
+        for scorer in study.scorers:
+            made += [paths.surprisals(scorer, dataset, source), paths.uid(scorer, dataset, source)]
+        for path in made:
+            versions |= store.read_record(path)["versions"]
     return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 

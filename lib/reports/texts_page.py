@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from lib import paths, store
+from lib.datasets import repository
 from lib.datasets.document import KEYS
 from lib.errors import StudyError
 from lib.params import load_study
@@ -47,12 +48,13 @@ def write_text_page(study_name: str, dataset: str) -> Path:
 
     Raises StudyError for a file of an earlier step that is missing or broken.
     """
-    study = load_study(study_name)
+    study = repository.narrowed(study_name, load_study(study_name))
     scorer = study.scorers[0]
-    tables = {source: _texts_of(source, dataset, scorer) for source in study.sources}
+    sources = [source for where, source in repository.pairs(study_name, study) if where == dataset]
+    tables = {source: _texts_of(source, dataset, scorer) for source in sources}
     documents = _documents(tables)
     kept = _as_many_as_fit(documents)
-    page = page_of(dataset, scorer, study.sources, kept, left_out=len(documents) - len(kept))
+    page = page_of(dataset, scorer, sources, kept, left_out=len(documents) - len(kept))
     return report.write_page(paths.texts_page(study_name, dataset), page)
 
 

@@ -6,12 +6,11 @@ is there. And what reaches it as a name must not read as a pattern to it or to a
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import product
 from typing import Any
 
 from lib import paths
 from lib.compare import hypotheses
-from lib.datasets import folder, imported, rows
+from lib.datasets import folder, repository, rows
 from lib.errors import StudyError
 from lib.params import (
     Corpus,
@@ -24,7 +23,6 @@ from lib.params import (
     load_source,
     load_study,
 )
-from lib.params.run import resolve
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
 
@@ -49,7 +47,7 @@ def _wrong_with(name: str, study: Study) -> Iterator[str]:
     yield from _said(study.comparisons, study.groups_of)
     yield from _said([study], hypotheses.check)
     if imports:
-        yield from _said(product(study.sources, study.datasets), lambda pair: _check_import(name, *pair))
+        yield from _said([study], lambda study: _check_import(name, study))
 
 
 def _said(things: Iterable[Any], check: Callable[[Any], object]) -> Iterator[str]:
@@ -88,5 +86,10 @@ def _check_dataset(name: str, imports: bool) -> None:
             rows.local_files(table.files)
 
 
-def _check_import(study: str, source: str, dataset: str) -> None:
-    imported.files(resolve("01_generate", {"model": source, "dataset": dataset, "study": study}))
+def _check_import(name: str, study: Study) -> None:
+    if study.imported and not repository.pairs(name, study):
+        root = repository.root_of(name, study.imported)
+        raise StudyError(
+            f"{paths.shown(root)} has no texts of any source of the study {name!r}; correct `ROOT` or the "
+            f"study's `import: root`."
+        )

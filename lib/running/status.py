@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import paths
+from lib.datasets import repository
 from lib.errors import StudyError
 from lib.params import Study
 from lib.running.check import checked_study
@@ -52,19 +53,23 @@ def status(name: str) -> pd.DataFrame:
     study = checked_study(name)
     planned = dict(_planned(name))
     rows = []
-    for step, about in _steps(study):
+    for step, about in _steps(name, repository.narrowed(name, study)):
         reason = planned.get((step, about))
         state, why = ("done", "") if reason is None else _state(reason)
         rows.append({"step": STEPS.get(step, step), "of": " ".join(about), "state": state, "why": why})
+    for lack in repository.lacking(name, study).itertuples():
+        of = " ".join(each for each in (lack.dataset, lack.source) if each != "–")
+        rows.append({"step": "import", "of": of, "state": "not there", "why": lack.why})
     return pd.DataFrame(rows)
 
 
-def _steps(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _steps(study_name: str, study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Every step of `study` as Snakemake's rule and the values of its wildcards."""
+    there = repository.pairs(study_name, study)
     for dataset in study.datasets:
         if not study.imported:
             yield "documents", (dataset,)
-        for source in study.sources:
+        for source in (source for where, source in there if where == dataset):
             for rule in ("generate", "generate_report"):
                 yield rule, (dataset, source)
             for scorer in study.scorers:

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from lib import paths, progress
+from lib.datasets import repository
 from lib.errors import StudyError
 from lib.running import children, resources
 from lib.running.alone import alone
@@ -51,6 +52,8 @@ def run_study(name: str) -> int:
     """
     study = checked_study(name)
     started = time.monotonic()
+    for row in repository.lacking(name, study).itertuples():
+        print(f"  not there  {row.dataset} {row.source}: {row.why}")
     with alone(name):
         status = snakemake(name)
     if status == 0:

@@ -298,7 +298,7 @@ def _record(run: Run) -> store.Record:
     if run.study.imported:
         return store.record(
             "02_surprisal",
-            parameters={"scorer": run.scorer_name, "import": run.study.imported.model_dump()},
+            parameters={"scorer": run.scorer_name, "import": run.study.imported.model_dump(exclude={"root"})},
             inputs={"texts": store.file_hash(texts), "imported": imported.identity(run)},
             packages=(),
             units=UNITS,

@@ -51,11 +51,12 @@ def by_sentence(tokens: pd.DataFrame, texts: Mapping[Key, str]) -> pd.DataFrame:
     return table[table["texts"] >= SHARE * _count(tokens)]
 
 
-def of_sources(scorer: str, datasets: Sequence[str], classes: Mapping[str, str]) -> pd.DataFrame:
-    """`by_relative_position` of each source over all `datasets`, with `source` and `text_class`.
+def of_sources(scorer: str, pairs: Sequence[tuple[str, str]], classes: Mapping[str, str]) -> pd.DataFrame:
+    """`by_relative_position` of each source, with `source` and `text_class`.
 
-    `classes` has the class of each source. Sources of a class are not pooled: models of a class need
-    have nothing in common. Raises StudyError for a file of step 02 that is missing or broken.
+    `pairs` are the (dataset, source) that there are; `classes` has the class of each source. Sources
+    of a class are not pooled: models of a class need have nothing in common. Raises StudyError for a
+    file of step 02 that is missing or broken.
     """
     tables = []
     for source, text_class in classes.items():
@@ -63,7 +64,8 @@ def of_sources(scorer: str, datasets: Sequence[str], classes: Mapping[str, str])
             store.read(paths.surprisals(scorer, dataset, source), "make study", COLUMNS).assign(
                 doc_id=lambda t, where=f"{dataset}/": where + t["doc_id"]
             )
-            for dataset in datasets
+            for dataset, of in pairs
+            if of == source
         ]
         table = by_relative_position(pd.concat(tokens, ignore_index=True))
         tables.append(table.assign(source=source, text_class=text_class))

@@ -1,6 +1,6 @@
 """Contours against a literal implementation, and figures from little data."""
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -89,7 +89,8 @@ def test_contours_keep_the_sources_of_a_class_apart_and_pool_datasets(project):
             made = store.record("made up", parameters={}, inputs={}, packages=(), units={})
             store.write(paths.surprisals("s", dataset, source_name), rows, schema, made)
             every.setdefault(source_name, []).append(rows.assign(doc_id=dataset + rows["doc_id"]))
-    table = contours.of_sources("s", ["d", "e"], {"people": "human", "one": "base", "two": "base"})
+    pairs = list(product("de", ("people", "one", "two")))
+    table = contours.of_sources("s", pairs, {"people": "human", "one": "base", "two": "base"})
     for source_name, parts in every.items():
         alone = contours.by_relative_position(pd.concat(parts, ignore_index=True))
         found = table[table["source"] == source_name].reset_index(drop=True)
