@@ -125,6 +125,12 @@ def keep(path: Path) -> None:
             earlier.keep(path, _key(found), file_hash(path))
 
 
+def key_of(path: Path) -> str | None:
+    """What tells the record of `path` from others; None for a file that is damaged or has none."""
+    found = _record_or_none(path)
+    return None if found is None else _key(found)
+
+
 def _key(made: Record) -> str:
     """What tells records apart: all of it but what a run found out."""
     return digest([json.dumps({**made, MEASURED: None}, sort_keys=True)])

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,15 @@ def test_ones_own_texts_in_three_steps(project):
     assert "stale" not in status.stdout
     again = shell("make source NAME=mine FOLDER=~/my-texts", project)
     assert "there already" in again.stderr
+
+
+def test_a_folder_may_have_any_name(project):
+    folder = project / "it's my texts (1)"
+    folder.mkdir()
+    (folder / "notes {draft}.txt").write_text("A title\n\nOne sentence. Another one.\n")
+    done = shell(f"make source NAME=mine FOLDER={shlex.quote(folder.name)}", project)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert yaml.safe_load(paths.dataset_file("mine").read_text())["folder"] == folder.name
 
 
 def test_every_declaration_is_allowed():

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from lib import paths, progress
 from lib.errors import StudyError
+from lib.running.noted import note
 from lib.running.resources import gpus
 
 STEPS = ("texts", "surprisal", "uid", "compare", "hypotheses")
@@ -55,6 +56,7 @@ def make(step: str, parameters: Mapping[str, str]) -> None:
     log = paths.failed_log(step, "-".join(parameters.values()))
     try:
         _makers()[step](parameters)
+        note(step, parameters)
     except Exception as error:  # not hidden: all of it is kept, and the step has failed
         again = " ".join(["python -m lib.running.make", step, *given(parameters)])
         sentence = str(error) if isinstance(error, StudyError) else in_a_sentence(error)

@@ -19,6 +19,7 @@ from lib.running.study import snakemake_command
 
 REASONS = {
     "Missing output files": "missing",
+    "Forced execution": "stale",
     "Updated input files": "stale",
     "Input files updated by another job": "stale",
     "Params have changed since last execution": "stale",
@@ -51,7 +52,7 @@ def status(name: str) -> pd.DataFrame:
     Raises StudyError for whatever is wrong with what the study declares, a line for each.
     """
     study = checked_study(name)
-    planned = dict(_planned(name))
+    planned = dict(_planned(name, study))
     rows = []
     for step, about in _steps(name, repository.narrowed(name, study)):
         reason = planned.get((step, about))
@@ -88,10 +89,14 @@ def _steps(study_name: str, study: Study) -> Iterator[tuple[str, tuple[str, ...]
             yield "paper", ()
 
 
-def _planned(name: str) -> Iterator[tuple[tuple[str, tuple[str, ...]], str]]:
+def _planned(name: str, study: Study) -> Iterator[tuple[tuple[str, tuple[str, ...]], str]]:
     """What a run would do now, and Snakemake's reason for it."""
     done = subprocess.run(
-        [*snakemake_command(name), "--dry-run"], cwd=paths.root(), capture_output=True, text=True, check=False
+        [*snakemake_command(name, study), "--dry-run"],
+        cwd=paths.root(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if "StudyError" in line]
@@ -112,6 +117,10 @@ def _state(reason: str) -> tuple[str, str]:
     files = [file for file in files if file not in code] + (["the code in lib/"] if code else [])
     more = f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else ""
     why = {"missing": "not made yet", "stale": "changed: "}[REASONS.get(kind, "stale")]
+    if kind == "Forced execution":
+        return "stale", "made by hand since, with other parameters"
+    if kind.startswith("Params"):
+        return "stale", "changed: what it follows from, code or files"
     if kind == "Input files updated by another job":
         why = "follows from: "
     state = REASONS.get(kind, "stale")

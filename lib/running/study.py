@@ -19,9 +19,11 @@ from rich.text import Text
 from lib import paths, progress
 from lib.datasets import repository
 from lib.errors import StudyError
+from lib.params import Study
 from lib.running import children, resources
 from lib.running.alone import alone
 from lib.running.check import checked_study
+from lib.running.noted import made_by_hand
 
 QUARTO_HINT = (
     "The paper was not rendered: Quarto is not on PATH. "
@@ -55,7 +57,7 @@ def run_study(name: str) -> int:
     for row in repository.lacking(name, study).itertuples():
         print(f"  not there  {row.dataset} {row.source}: {row.why}")
     with alone(name):
-        status = snakemake(name)
+        status = snakemake(name, study)
     if status == 0:
         print(f"{study.title}: up to date after {time.monotonic() - started:.0f} s.")
         print(f"  reports  {os.path.relpath(paths.study_page(name))}")
@@ -72,10 +74,12 @@ def run_study(name: str) -> int:
 SAID = ("error:", "  what it had done:", "  to run just this again:")
 
 
-def snakemake_command(name: str) -> list[str]:
+def snakemake_command(name: str, study: Study) -> list[str]:
     """The command that brings the study `name` up to date."""
     file = Path(__file__).parents[2] / "Snakefile"
     command = [sys.executable, "-m", "snakemake", "--keep-going", "--rerun-incomplete"]
+    if anew := made_by_hand(name, study):
+        command += ["--forcerun", *(paths.shown(path) for path in anew)]
     # What there is; a job waits until what it needs is free.
     command += ["--cores", str(resources.processors())]
     command += ["--resources", f"mem_mb={resources.memory()}", f"gpu={len(resources.gpus())}"]
@@ -84,12 +88,12 @@ def snakemake_command(name: str) -> list[str]:
     return [*command, "--snakefile", str(file), "--config", f"study={name}"]
 
 
-def snakemake(name: str) -> int:
+def snakemake(name: str, study: Study) -> int:
     """Run the Snakefile; of its chatter only what a person acts on reaches the terminal.
 
     On a terminal the last lines say what runs, how far it is, and how long it will take.
     """
-    command = [*snakemake_command(name), "--quiet", "host", "progress", "reason", "rules"]
+    command = [*snakemake_command(name, study), "--quiet", "host", "progress", "reason", "rules"]
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"PYTHONWARNINGS": "ignore", "QUARTO_PYTHON": sys.executable}

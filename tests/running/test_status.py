@@ -1,5 +1,7 @@
 """What runs, what is done, and how one declares what is one's own."""
 
+import shutil
+
 import pytest
 import yaml
 
@@ -7,6 +9,7 @@ from lib import paths, progress
 from lib.errors import StudyError
 from lib.params import load_source
 from lib.running import declare, status
+from tests.conftest import REPOSITORY
 
 
 def test_status_tells_what_is_missing_what_is_stale_and_why(finished_study):
@@ -20,6 +23,30 @@ def test_status_tells_what_is_missing_what_is_stale_and_why(finished_study):
     assert "params/tiny-rlhf.yaml" in table.loc[("01_generate", "notes tiny-rlhf"), "why"]
     assert table.loc[("01_generate", "notes tiny-base"), "state"] == "done"
     assert table.loc[("04_compare", "all"), "state"] == "stale"
+
+
+DATA = {"documents", "01_generate", "02_surprisal", "03_uid", "04_compare", "hypotheses"}
+
+
+def test_a_changed_figure_is_no_matter_of_data_and_a_changed_engine_one_of_its_surprisals(
+    finished_study, tmp_path, monkeypatch
+):
+    shutil.copytree(REPOSITORY / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # the graph is asked of the copy
+    assert set(status.status("demo")["state"]) == {"done"}
+    stale = {}
+    for file in ("figures/effects.py", "backends/transformers_models.py", "backends/llama_cpp_model.py"):
+        path = tmp_path / "lib" / file
+        content = path.read_text()
+        path.write_text(content + "\n# changed\n")
+        table = status.status("demo")
+        stale[file] = set(table.loc[table["state"] == "stale", "step"])
+        path.write_text(content)
+    for file in ("figures/effects.py", "backends/llama_cpp_model.py"):
+        assert not stale[file] & DATA
+        assert {"report 01_generate", "report 02_surprisal", "report 04_compare", "front_page"} <= stale[file]
+    # The graph cannot know yet whether other surprisals give other measures.
+    assert stale["backends/transformers_models.py"] & DATA == {"02_surprisal", "03_uid", "04_compare"}
 
 
 def test_status_of_a_new_study_is_missing_everywhere(small_study):
