@@ -5,7 +5,7 @@ STUDY ?= demo
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: study status register source test lint bench extras models lab clean
+.PHONY: study status plan register source test lint bench extras models lab clean
 
 export IMPORT_ROOT := $(ROOT)
 
@@ -14,6 +14,9 @@ study: $(INSTALLED)  ## run the study: texts, surprisal, metrics, comparisons, r
 
 status: $(INSTALLED)  ## what of the study is done, stale or missing, and why
 	@$(BIN)/python -m lib.running.status '$(STUDY)'
+
+plan: $(INSTALLED)  ## what the study would find, before it runs (PILOT=a finished study, PROMPTS=how many)
+	@$(BIN)/python -m lib.running.plan '$(STUDY)' $(if $(PILOT),--pilot '$(PILOT)') $(if $(PROMPTS),--prompts '$(PROMPTS)')
 
 register: $(INSTALLED)  ## fix the study's hypotheses, sources, samples and margins in a file, before the run
 	@$(BIN)/python -m lib.running.register '$(STUDY)'

@@ -135,6 +135,11 @@ def failed_notebook(step: str, name: str) -> Path:
     return root() / "rendered" / "failed" / f"{step}-{name}.ipynb"
 
 
+def plan_page(study: str) -> Path:
+    """What a study would find, before it runs."""
+    return rendered_study(study) / "plan.html"
+
+
 def study_page(study: str) -> Path:
     """The front page of a study."""
     return rendered_study(study) / "index.html"
