@@ -98,6 +98,7 @@ class Comparison:
     tests: pd.DataFrame
     models: pd.DataFrame
     computed_now: bool
+    study: str
 
     @property
     def about(self) -> str:
@@ -188,6 +189,7 @@ def compare(given: Mapping[str, Any]) -> Comparison:
         texts=texts,
         counts=counts,
         computed_now=stale,
+        study=study_name,
         **tables,
     )
 
