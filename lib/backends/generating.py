@@ -1,6 +1,6 @@
 """What a generating backend is, and how to open the one that a model's weights name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -36,13 +36,37 @@ class Completion:
     error: str | None = None
 
 
+def _nobody(*_: object) -> None:
+    """Hear nothing."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who hears what while texts are written.
+
+    `tokens(count)`: so many more were written. `text(number, completion)`: the request of that number
+    is answered. Neither is called by two threads at a time.
+    """
+
+    tokens: Callable[[int], None] = _nobody
+    text: Callable[[int, Completion], None] = _nobody
+
+
+UNWATCHED = Watch()
+
+
 class Generator(Protocol):
     """A model that writes texts. `at_once` is how many requests it takes well in one call."""
 
     at_once: int
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        """A completion per request, in their order. Raises StudyError where none can be made."""
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, watch: Watch = UNWATCHED
+    ) -> list[Completion]:
+        """A completion per request, in their order; `watch` hears of each as soon as it is there.
+
+        Raises StudyError where none can be made.
+        """
         ...
 
 

@@ -7,7 +7,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from lib.backends import prompts
 from lib.backends.drawing import draw, uniforms
-from lib.backends.generating import Completion, Request
+from lib.backends.generating import UNWATCHED, Completion, Request, Watch
 from lib.backends.llama_cpp_model import LlamaCppModel
 from lib.params import LlamaCpp, Sampling
 
@@ -20,11 +20,17 @@ class LlamaCppGenerator:
     def __init__(self, weights: LlamaCpp) -> None:
         self.model = LlamaCppModel(weights, dtype="float16")
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, watch: Watch = UNWATCHED
+    ) -> list[Completion]:
         """A completion per request. One that leaves no room in the model's context is an error."""
-        return [self._completion(request, sampling) for request in requests]
+        completions = []
+        for number, request in enumerate(requests):
+            completions.append(self._completion(request, sampling, watch))
+            watch.text(number, completions[-1])
+        return completions
 
-    def _completion(self, request: Request, sampling: Sampling) -> Completion:
+    def _completion(self, request: Request, sampling: Sampling, watch: Watch) -> Completion:
         sent = self._sent(request)
         ids = self.model.tokens(sent, special=request.chat)
         if ids[:1] != [self.model.bos]:
@@ -33,7 +39,7 @@ class LlamaCppGenerator:
         if limit < 1:
             error = f"the prompt has {len(ids)} tokens and the model's context is {self.model.context_length}"
             return Completion("", sent, 0, None, error=error)
-        new = self._continue(ids, limit, request.seed, sampling)
+        new = self._continue(ids, limit, request.seed, sampling, watch)
         stopped = self.model.is_end(new[-1])
         written = b"".join(self.model.piece(id_) for id_ in new)
         # What is cut off may end within a character.
@@ -42,7 +48,9 @@ class LlamaCppGenerator:
             text if stopped else text.rstrip("\ufffd"), sent, len(new), "stop" if stopped else "length"
         )
 
-    def _continue(self, ids: list[int], limit: int, seed: int, sampling: Sampling) -> list[int]:
+    def _continue(
+        self, ids: list[int], limit: int, seed: int, sampling: Sampling, watch: Watch
+    ) -> list[int]:
         """The new ids, up to and with the end marker."""
         self.model.forget()
         numbers = uniforms(seed, limit)
@@ -57,6 +65,7 @@ class LlamaCppGenerator:
                 torch.from_numpy(row), numbers[step : step + 1], sampling.temperature, sampling.top_p
             )
             new.append(int(drawn))
+            watch.tokens(1)
             if self.model.is_end(new[-1]) or len(new) == limit:
                 return new
             row = self.model.logits(new[-1:], len(ids) + step, 0)

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from lib.backends import prompts
-from lib.backends.generating import Completion, Request
+from lib.backends.generating import UNWATCHED, Completion, Request, Watch
 from lib.backends.openai_client import EmptyAnswerError, Server
 from lib.params import OpenAI, Sampling
 
@@ -27,11 +27,18 @@ class ServerGenerator:
         self.concurrency = weights.concurrency
         self.at_once = 4 * weights.concurrency
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, watch: Watch = UNWATCHED
+    ) -> list[Completion]:
         """A completion per request. Raises StudyError if the server refuses every text."""
         with ThreadPoolExecutor(self.concurrency) as pool:
+            asked = [pool.submit(self._completion, request, sampling) for request in requests]
+            numbers = {one: number for number, one in enumerate(asked)}
             try:
-                return list(pool.map(lambda request: self._completion(request, sampling), requests))
+                for one in as_completed(asked):
+                    watch.tokens(one.result().tokens)
+                    watch.text(numbers[one], one.result())
+                return [one.result() for one in asked]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

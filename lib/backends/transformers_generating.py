@@ -1,33 +1,23 @@
 """Texts written by a model of the library transformers, many at once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import torch
 from transformers import DynamicCache
 
-from lib.backends import prompts, transformers_models
+from lib.backends import continuing, memory, prompts, transformers_models
+from lib.backends.continuing import Continuation, Row
 from lib.backends.drawing import draw, uniforms
-from lib.backends.generating import Completion, Request
+from lib.backends.generating import UNWATCHED, Completion, Request, Watch
+from lib.backends.packed import pack
+from lib.errors import StudyError
 from lib.params import Sampling, Transformers
-
-BATCH = 32
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A request as ids: `limit` is how many tokens may follow them."""
-
-    number: int
-    ids: list[int]
-    limit: int
-    seed: int
 
 
 class TransformersGenerator:
-    """Writes in batches of `BATCH` rows of similar length; a finished row leaves its batch."""
+    """Writes `continuing.BATCH` texts at once; a finished one's place is taken by the next."""
 
-    at_once = 2 * BATCH
+    at_once = 1024
 
     def __init__(self, weights: Transformers) -> None:
         self.name = weights.model
@@ -37,8 +27,11 @@ class TransformersGenerator:
             getattr(self.model.config, "max_position_embeddings", None) or self.tokenizer.model_max_length
         )
         self.ends = _end_ids(self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id)
+        self._prepare()
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, watch: Watch = UNWATCHED
+    ) -> list[Completion]:
         """A completion per request. One that leaves no room in the model's context is an error."""
         sent = [self._sent(request) for request in requests]
         rows, completions = [], dict[int, Completion]()
@@ -48,13 +41,12 @@ class TransformersGenerator:
             if limit < 1:
                 error = f"the prompt has {len(ids)} tokens and the model's context is {self.context}"
                 completions[number] = Completion("", text, 0, None, error=error)
+                watch.text(number, completions[number])
             else:
-                rows.append(_Row(number, ids, limit, request.seed))
-        rows.sort(key=lambda row: len(row.ids))
-        for first in range(0, len(rows), BATCH):
-            batch = rows[first : first + BATCH]
-            for row, new in zip(batch, self._continue(batch, sampling), strict=True):
-                completions[row.number] = self._completion(row, new, sent[row.number])
+                rows.append(Row(number, ids, limit, request.seed))
+        for row, new in self._finished(rows, sampling, watch):
+            completions[row.number] = self._completion(row, new, sent[row.number])
+            watch.text(row.number, completions[row.number])
         return [completions[number] for number in range(len(requests))]
 
     def _sent(self, request: Request) -> str:
@@ -71,8 +63,43 @@ class TransformersGenerator:
         )
 
     @torch.inference_mode()
-    def _continue(self, rows: Sequence[_Row], sampling: Sampling) -> list[list[int]]:
-        """The new ids of each row, up to and with its end marker.
+    def _prepare(self) -> None:
+        """Pack the model; check it, and how texts are continued, against the model as it was."""
+        device, half = self.model.device, self.model.dtype != torch.float32
+        ids = torch.arange(8, device=device)
+        expected = self.model(ids[None], use_cache=False).logits[0, -1].float()
+        for weight in self.model.parameters():
+            memory.page_out(weight)  # packing reads them again, one at a time
+        pack(self.model, self.model.dtype)
+        tolerance = (3e-2 if half else 1e-3) * expected.abs().max().clamp(min=1.0)
+        found = self.model(ids[None], use_cache=False).logits[0, -1].float()
+        if (found - expected).abs().max() > tolerance:
+            raise StudyError(
+                f"{self.name!r} does not compute the same with its matrices packed; "
+                f"please report it, with the model's name."
+            )
+        self.plain = continuing.continues(self.model, len(ids))
+        if self.plain:
+            row = Row(0, ids.tolist(), 1, 0)
+            found = Continuation(self.model, set(), [row, row], Sampling(), UNWATCHED.tokens).first()[0].float()
+            self.plain = bool((found - expected).abs().max() <= tolerance)
+
+    def _finished(
+        self, rows: Sequence[Row], sampling: Sampling, watch: Watch
+    ) -> Iterator[tuple[Row, list[int]]]:
+        """Each row with its new ids, up to and with its end marker."""
+        if self.plain and continuing.continues(self.model, continuing.columns_of(rows)):
+            yield from Continuation(self.model, self.ends, rows, sampling, watch.tokens).finished()
+            return
+        ordered = sorted(rows, key=lambda row: len(row.ids))
+        for first in range(0, len(ordered), continuing.BATCH):
+            yield from self._continue(ordered[first : first + continuing.BATCH], sampling, watch)
+
+    @torch.inference_mode()
+    def _continue(
+        self, rows: Sequence[Row], sampling: Sampling, watch: Watch
+    ) -> Iterator[tuple[Row, list[int]]]:
+        """As `Continuation`, with the cache that the model itself brings: a batch at a time, in its own way.
 
         Rows are padded on the left, so that all go on at the same column, and their positions
         count from their own first token. Shapes: n rows, w columns of prompts, v entries.
@@ -100,11 +127,13 @@ class TransformersGenerator:
                 logits_to_keep=1,
             )
             drawn = draw(output.logits[:, -1], numbers[:, step], sampling.temperature, sampling.top_p)
+            watch.tokens(len(going))
             for i, token in zip(going, drawn.tolist(), strict=True):
                 new[i].append(token)
             kept = [
                 k for k, i in enumerate(going) if new[i][-1] not in self.ends and len(new[i]) < rows[i].limit
             ]
+            yield from ((rows[i], new[i]) for k, i in enumerate(going) if k not in kept)
             if not kept:
                 break
             if len(kept) < len(going):
@@ -115,9 +144,8 @@ class TransformersGenerator:
             ids = drawn[:, None]
             mask = torch.cat([mask, mask.new_ones(len(going), 1)], dim=1)
             positions = positions[:, -1:] + 1
-        return new
 
-    def _completion(self, row: _Row, new: list[int], sent: str) -> Completion:
+    def _completion(self, row: Row, new: list[int], sent: str) -> Completion:
         """The text is what the new ids add to the prompt's: decoded alone they may lose a space."""
         stopped = new[-1] in self.ends
         before = self._decoded(row.ids)

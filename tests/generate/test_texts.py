@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lib import paths, store
-from lib.backends import transformers_generating
+from lib.backends import continuing
 from lib.backends.generating import Request, open_generator
 from lib.datasets.document import Document
 from lib.errors import StudyError
@@ -164,7 +164,7 @@ def test_each_sample_of_a_conversation_is_joined_by_itself():
 
 @pytest.mark.parametrize("size", [1, 3, 32])
 def test_neither_batch_nor_order_changes_a_text(size, monkeypatch):
-    monkeypatch.setattr(transformers_generating, "BATCH", size)
+    monkeypatch.setattr(continuing, "BATCH", size)
     generator = open_generator(Transformers(backend="transformers", model="data/models/tiny-base"))
     requests = [Request(f"Part {i}" * (1 + i % 4), seed=i) for i in range(8)]
     sampling = Sampling(max_tokens=30)
