@@ -6,7 +6,7 @@ python benchmarks/generating.py [--prompts 64] [--tokens 128]
 import argparse
 from time import perf_counter
 
-from lib.backends import transformers_generating
+from lib.backends import continuing
 from lib.backends.generating import Request, open_generator
 from lib.params import Sampling, Transformers
 
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=128)
     arguments = parser.parse_args()
     speeds = {}
-    for name, batch in (("one at a time", 1), ("batches", transformers_generating.BATCH)):
+    for name, batch in (("one at a time", 1), ("batches", continuing.BATCH)):
         tokens, seconds = write(batch, arguments.prompts, arguments.tokens)
         speeds[name] = tokens / seconds
         print(f"{name:15} {speeds[name]:8,.0f} tokens/s")
@@ -28,7 +28,7 @@ def main() -> None:
 
 def write(batch: int, prompts: int, tokens: int) -> tuple[int, float]:
     """The tokens written, and the seconds that it took."""
-    transformers_generating.BATCH = batch
+    continuing.BATCH = batch
     generator = open_generator(MODEL)
     requests = [
         Request(f"module.function_{i}\n\nReturn the value" + " of it" * (i % 9), i) for i in range(prompts)

@@ -48,9 +48,7 @@ class LlamaCppGenerator:
             text if stopped else text.rstrip("\ufffd"), sent, len(new), "stop" if stopped else "length"
         )
 
-    def _continue(
-        self, ids: list[int], limit: int, seed: int, sampling: Sampling, watch: Watch
-    ) -> list[int]:
+    def _continue(self, ids: list[int], limit: int, seed: int, sampling: Sampling, watch: Watch) -> list[int]:
         """The new ids, up to and with the end marker."""
         self.model.forget()
         numbers = uniforms(seed, limit)

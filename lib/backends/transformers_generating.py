@@ -81,7 +81,9 @@ class TransformersGenerator:
         self.plain = continuing.continues(self.model, len(ids))
         if self.plain:
             row = Row(0, ids.tolist(), 1, 0)
-            found = Continuation(self.model, set(), [row, row], Sampling(), UNWATCHED.tokens).first()[0].float()
+            found = (
+                Continuation(self.model, set(), [row, row], Sampling(), UNWATCHED.tokens).first()[0].float()
+            )
             self.plain = bool((found - expected).abs().max() <= tolerance)
 
     def _finished(
