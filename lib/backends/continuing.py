@@ -52,8 +52,8 @@ class _Layer(CacheLayerMixin):
     """
 
     is_sliding = False
-    keys: torch.Tensor  # type: ignore[assignment]
-    values: torch.Tensor  # type: ignore[assignment]
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def __init__(self, slots: int, columns: int) -> None:
         super().__init__()
