@@ -312,13 +312,17 @@ def standing(found: Sequence[Answer]) -> str:
 
 
 def in_short(found: Sequence[Answer]) -> str:
-    """Every verdict in a few lines: the count, then each hypothesis with its verdict and effect."""
-    each = " ".join(
-        f"{answer.sentence.rstrip('. ')}: {answer.verdict} "
-        f"({effect_label(answer.decisive.effect_name)} {answer.decisive.effect_text})."
-        for answer in found
-    )
-    return f"{tally(found)} {each}".strip()
+    """Every verdict in a few lines: the count, then each hypothesis, those decided with their effect."""
+    groups = []
+    for claim, part in by_claim(found).items():
+        each = "; ".join(f"{a.sentence.rstrip('. ')} ({_verdict(a)})" for a in part)
+        groups.append(f"{claim}: {each}." if part[0].claim else f"{each}.")
+    return " ".join([tally(found), *groups])
+
+
+def _verdict(answer: Answer) -> str:
+    effect = f", {effect_label(answer.decisive.effect_name)} {answer.decisive.effect_text}"
+    return answer.verdict + effect * answer.decisive.decided
 
 
 def open_table(found: Sequence[Answer]) -> pd.DataFrame:

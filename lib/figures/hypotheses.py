@@ -28,7 +28,9 @@ SHARE = "datum.value < 1 ? '1/' + round(1 / datum.value) : datum.label"
 
 
 def by_scorer(found: Sequence[Answer]) -> alt.TopLevelMixin:
-    """A row per hypothesis and a point per scorer, over all datasets."""
+    """A row per hypothesis and a point per scorer, over all datasets; without hypotheses it says so."""
+    if not found:
+        return _nothing()
     rows = [(answer, r.scorer, r) for answer in found for r in (answer.decisive, *answer.scorers)]
     notes = [NOTE]
     if not all(r.independent for _, _, r in rows):
@@ -201,3 +203,10 @@ def _middle(most: int) -> Any:
         for lines in range(2, most + 1)
     ]
     return {"condition": tests, "value": 0} if tests else 0
+
+
+def _nothing() -> alt.TopLevelMixin:
+    said = "No hypotheses: this study declares none, or they have not been tested yet."
+    return described(
+        alt.Chart(pd.DataFrame({"said": [said]})).mark_text(fontSize=12).encode(text="said:N"), said
+    ).properties(width=520, height=40)

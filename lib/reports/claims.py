@@ -1,6 +1,6 @@
 """A study's hypotheses as its front page shows them: each claim, its verdict and its numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib import paths, store
@@ -8,6 +8,7 @@ from lib.compare import verdicts
 from lib.compare.verdicts import Answer
 from lib.compare.wording import probability
 from lib.params import Study
+from lib.params.run import resolve_comparison
 
 
 def of_study(name: str, study: Study) -> list[Answer]:
@@ -18,6 +19,25 @@ def of_study(name: str, study: Study) -> list[Answer]:
     if not study.hypotheses:
         return []
     return verdicts.answers(store.read(paths.hypotheses(name), f"make study STUDY={name}"))
+
+
+def of_comparison(given: Mapping[str, Any]) -> list[Answer]:
+    """The answers of the study whose comparison the parameters `given` of 04_compare name.
+
+    None where they have not been tested yet: a comparison can be made by hand before the study is whole.
+    """
+    name, study, _ = resolve_comparison(given)
+    return of_study(name, study) if paths.hypotheses(name).exists() else []
+
+
+def summary(found: Sequence[Answer]) -> str:
+    """What became of them, in a few lines of Markdown."""
+    if not found:
+        return (
+            "No hypotheses stand here: the study declares none, or `make study` has not tested them yet. "
+            "All that follows is exploratory."
+        )
+    return f"{verdicts.tally(found)} {verdicts.disagreement(found)}".strip()
 
 
 def table(found: Sequence[Answer]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ import nbformat
 import pandas as pd
 
 from lib import paths, store
-from lib.compare import findings
-from lib.compare.findings import Aspect, Finding
+from lib.compare import explored, findings, verdicts
+from lib.compare.verdicts import Answer
 from lib.errors import StudyError
 from lib.params import Study, load_dataset, load_scorer, load_source, load_study
-from lib.reports import cells
+from lib.reports import cells, claims
 
 MADE_BY = "make study"
 # How to speak of a group: of one source, and of several that are pooled.
@@ -21,9 +21,9 @@ CLASS_NAMES = {
     "instruct": ("the fine-tuned model", "the fine-tuned models"),
     "rlhf": ("the model tuned on preferences", "the models tuned on preferences"),
 }
-SPELT_OUT = 3  # pairs: of more, the paper gives the count and the largest difference
 # What a figure is drawn from, by what its cell hands on.
 DRAWN_FROM = {
+    "(answers)": "`data/compare/{study}/hypotheses.parquet`",
     "compared.tests": "`data/compare/{study}/{comparison}/tests.parquet`",
     "step.contours(": "`data/surprisals/{scorer}/`",
     "compared.texts": "`data/uid/{scorer}/`",
@@ -32,15 +32,17 @@ DRAWN_FROM = {
 
 @dataclass(frozen=True)
 class Paper:
-    """The tables of one comparison of a study; `counts` has the texts of each source by status.
+    """What became of a study's hypotheses, and the tables of its main comparison, which is exploratory.
 
-    No sentence is ever empty: Quarto would show the code in its place.
+    `counts` has the texts of each source by status. No sentence is ever empty: Quarto would show the
+    code in its place.
     `others` are the tests of the study's comparisons by another scorer, by the comparison's name.
     """
 
     name: str
     study: Study
     comparison: str
+    answers: Sequence[Answer]
     summary: pd.DataFrame
     tests: pd.DataFrame
     models: pd.DataFrame
@@ -71,19 +73,66 @@ class Paper:
     def texts(self) -> int:
         return int(self.counts.sum().sum())
 
-    @property
-    def answer(self) -> dict[str, str]:
-        """The question answered: "level_base", "spread_base", "level_human", "spread_human"."""
-        return findings.answer(self.tests, self.classes)
+    def about(self) -> str:
+        """Which study this is."""
+        return f"This paper is about the study `{self.name}`: {self.study.title.rstrip('.')}."
 
-    def in_short(self) -> str:
-        """What became of the claim, against base models and against people, and the largest difference."""
-        verdicts = [findings.verdict(self.tests, self.classes, other) for other in ("base", "human")]
-        return " ".join([*verdicts, self.largest()]).strip()
+    def abstract(self) -> str:
+        """Every verdict, and whether scorers disagree."""
+        return " ".join(filter(None, (verdicts.in_short(self.answers), self.scorers())))
 
-    def of_class(self, text_class: str) -> list[str]:
-        """The groups of a class, such as "rlhf"."""
-        return [group for group, found in self.classes.items() if found == text_class]
+    def front(self) -> str:
+        """The abstract as a block of metadata, which Pandoc adds to the paper's own."""
+        question = (
+            "Language models are tuned on human preferences to please their readers. Does such tuning make "
+            "text more uniform in information, in level and from text to text? People and models continue "
+            "the same openings, one scoring model gives every token its surprisal, and its variance sums up "
+            "each text."
+        )
+        return f"---\nabstract: |\n  {question} {self.abstract()}\n---\n"
+
+    def declared(self) -> str:
+        """How many hypotheses the study declares, and of which claims."""
+        if not self.answers:
+            return verdicts.tally(self.answers)
+        named = [claim for claim in dict.fromkeys(answer.claim for answer in self.answers) if claim]
+        of = f" as parts of the claims {', '.join(named)}" if named else ""
+        plural = "hypotheses" if len(self.answers) != 1 else "hypothesis"
+        return f"The study declares {len(self.answers)} {plural}{of}, in its file, before the data."
+
+    def verdicts(self) -> str:
+        """Every hypothesis with its verdict, as a Markdown table."""
+        return _markdown(verdicts.verdict_table(self.answers)) or verdicts.tally(self.answers)
+
+    def claims(self) -> str:
+        """A paragraph per claim: what became of its hypotheses; numbers of open ones are in `open`."""
+        return "\n\n".join(
+            f"**{claim} ({verdicts.standing(found)}).** {self._claim(found)}" if found[0].claim else
+            f"**{verdicts.standing(found).capitalize()}.** {self._claim(found)}"
+            for claim, found in verdicts.by_claim(self.answers).items()
+        ) or verdicts.tally(self.answers)  # fmt: skip
+
+    def _claim(self, found: Sequence[Answer]) -> str:
+        settled = [answer.paragraph() for answer in found if answer.verdict != "open"]
+        left = [f"“{answer.sentence.rstrip('. ')}”" for answer in found if answer.verdict == "open"]
+        stays = f"Open: {'; '.join(left)}." if left else ""
+        return " ".join(filter(None, [*settled, stays]))
+
+    def open(self) -> str:
+        """What is not decided, with its numbers, in one table."""
+        table = verdicts.open_table(self.answers)
+        if table.empty:
+            return "No hypothesis stays open." if self.answers else verdicts.tally(self.answers)
+        return _markdown(table)
+
+    def scorers(self) -> str:
+        """Whether the scorers disagree in direction."""
+        return verdicts.disagreement(self.answers) or "No hypothesis was tested by any scorer."
+
+    def explored(self) -> str:
+        """What of the comparison stands though nobody declared it: the count, then a table."""
+        table = _markdown(explored.table(self.tests))
+        return "\n\n".join(filter(None, (explored.sentence(self.tests), table)))
 
     def means(self, metric: str) -> str:
         """ "14.50 ± 2.26 for people, … and …": mean ± standard deviation over the texts of each group."""
@@ -93,50 +142,8 @@ class Paper:
         )
         return f"{', '.join(parts)} and {last}"
 
-    def largest(self) -> str:
-        """The largest difference in UID variance of models tuned on preferences, in level or spread."""
-        found = [f for other in ("base", "human") for a in findings.TESTS for f in self._found(other, a)]
-        if not found:
-            return ""
-        first = findings.strongest(found)
-        kind = "The largest difference" if first.direction in ("more", "less") else "Nearest to a difference"
-        return f"{kind}: {_lower(first.sentence(self.names))}"
-
-    def said(self, metric: str, aspect: Aspect) -> str:
-        """The findings on the models tuned on preferences: each in a sentence, or how many go which way."""
-        said = [self._said(metric, aspect, other) for other in ("base", "human")]
-        return " ".join(filter(None, said)) or "No tuned model was compared with others."
-
-    def _said(self, metric: str, aspect: Aspect, other: str) -> str:
-        found = self._found(other, aspect, metric)
-        if len(found) <= SPELT_OUT:
-            return " ".join(f.sentence(self.names) for f in found)
-        name = findings.NAMES.get(metric, metric)
-        quantity = name if aspect == "level" else f"spread of {name} between texts"
-        others = {"base": "base models", "human": "people"}[other]
-        return (
-            f"{findings.tally_sentence(found, f'tuned models with {others} in {quantity}')} "
-            f"{findings.strongest(found).sentence(self.names)}"
-        )
-
-    def _found(self, other: str, aspect: Aspect, metric: str = "uid_variance") -> list[Finding]:
-        return findings.tested(self.tests, metric, self._pairs(other), aspect)
-
-    def _pairs(self, other: str) -> list[tuple[str, str]]:
-        """Each group tuned on preferences (fine-tuned, if there is none) with each of the class `other`.
-
-        With the base models of its own family, where there are any.
-        """
-        tuned = self.of_class("rlhf") or self.of_class("instruct")
-        pairs = [(a, b) for a in tuned for b in self.of_class(other)]
-        related = [(a, b) for a, b in pairs if self._families(a) & self._families(b)]
-        return related or pairs
-
-    def _families(self, group: str) -> set[str]:
-        return {load_source(source).family for source in self.study.groups_of(self.comparison)[group]}
-
     def by_another_scorer(self) -> str:
-        """Whether the findings stand when another model gives the surprisals."""
+        """Whether the exploratory findings stand when another model gives the surprisals."""
         if not self.others:
             return (
                 f"All surprisals are those of one scorer, {self.scorer}; this study does not test whether "
@@ -154,11 +161,6 @@ class Paper:
             pairs = list(dict.fromkeys((f.group_a, f.group_b) for f in first))
             second = findings.findings(tests, pairs=pairs)
             sentences.append(findings.agreement_sentence(first, second, f"With {scorer} as the scorer,"))
-            if scorer in self.study.sources_of(self.comparison):
-                sentences.append(
-                    f"{scorer} is itself one of the sources: its own texts, and those of models tuned from "
-                    "it, surprise it less than they would an outsider, so it is no independent witness."
-                )
         return " ".join(sentences)
 
     def at_equal_length(self, metric: str = "uid_variance") -> str:
@@ -181,10 +183,6 @@ class Paper:
 
     def paired(self) -> str:
         return findings.paired_sentence(self.tests)
-
-    def significant(self) -> str:
-        """How many of the comparison's tests stand after the correction."""
-        return f"{int((self.tests['p_adjusted'] < findings.ALPHA).sum())} of {len(self.tests)}"
 
     def unusual(self) -> str:
         """What became of texts that are not as they should be."""
@@ -224,7 +222,7 @@ class Paper:
         digest = store.digest(f"{name} {value}" for name, value in sorted(record["inputs"].items()))
         return (
             f"This is the study `{self.name}`, its comparison `{self.comparison}`. The numbers come from "
-            f"`data/compare/{self.name}/{self.comparison}/`, the figures from the notebook "
+            f"`data/compare/{self.name}/`, the figures from the notebook "
             f"`{paths.shown(paths.rendered_comparison(self.name, self.comparison))}`; both were made of "
             f"{len(record['inputs'])} files of measures with the joint SHA-256 {digest[:16]}, by {versions}, "
             f"{record['parameters']['draws']} bootstrap draws and the seed {record['parameters']['seed']}."
@@ -268,11 +266,12 @@ def paper(study: str | None = None, comparison: str | None = None) -> Paper:
         for name in declared.comparisons
         if declared.scorer_of(name) != declared.scorer_of(comparison)
     }
-    return Paper(study, declared, comparison, counts=counts, others=others, **tables)
+    answers = claims.of_study(study, declared)
+    return Paper(study, declared, comparison, answers, counts=counts, others=others, **tables)
 
 
-def _lower(sentence: str) -> str:
-    return sentence[0].lower() + sentence[1:]
+def _markdown(table: pd.DataFrame) -> str:
+    return "" if table.empty else str(table.to_markdown(index=False, disable_numparse=True))
 
 
 def _notebook() -> nbformat.NotebookNode:

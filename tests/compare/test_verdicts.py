@@ -105,7 +105,7 @@ def test_the_count_is_of_every_mixture(mixture):
         assert (expected in said) == (count > 0), said
     assert verdicts.in_short(found).startswith(said)
     for place, verdict in enumerate(mixture):
-        assert f"Sentence of h{place}: {verdict} (" in verdicts.in_short(found)
+        assert f"Sentence of h{place} ({verdict}" in verdicts.in_short(found)
     parts = verdicts.standing(found)
     assert parts == mixture[0] if len(set(mixture)) == 1 else f"of 3 {mixture[0]}" in parts
     left = verdicts.open_table(found)

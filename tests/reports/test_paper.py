@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import nbformat
@@ -18,14 +20,17 @@ import pytest
 import yaml
 
 from lib import paths, store
-from lib.compare import bootstrap
+from lib.compare import bootstrap, explored, hypotheses, permutation, verdicts
 from lib.compare.comparison import compare
+from lib.compare.verdicts import VERDICTS, answers
 from lib.errors import StudyError
 from lib.generate import texts as generate
 from lib.params import load_study
 from lib.reports.paper import Paper, paper
+from tests.compare.test_verdicts import row
 from tests.conftest import REPOSITORY, SMALL_STUDY
 
+EMPTY = Paper("none", load_study("demo"), "all", [], *[pd.DataFrame()] * 4, others={})
 PAPER = (REPOSITORY / "paper" / "index.qmd").read_text()
 EMBED = re.compile(r"{{< embed (\S+?)#(\S+) >}}")
 INLINE = re.compile(r"`{python} ([^`]+)`")
@@ -35,7 +40,7 @@ CITATION = re.compile(r"@([a-z]+\d{4})")
 
 def test_the_front_matter_and_the_project_file_are_valid_yaml():
     front = yaml.safe_load(PAPER.split("---\n")[1])
-    assert {"title", "abstract", "bibliography", "format"} <= set(front)
+    assert {"title", "bibliography", "format"} <= set(front)  # the abstract is written by the study
     project = yaml.safe_load((REPOSITORY / "_quarto.yml").read_text())["project"]
     assert project["render"] == ["paper/index.qmd"]
     assert project["output-dir"] not in ("paper", "rendered", "data", ".")
@@ -94,12 +99,13 @@ def rendered(found: Paper) -> str:
 
 
 def test_numbers_and_figures_come_from_the_study(finished_study):
-    assert len(INLINE.findall(PAPER)) > 10
+    assert len(INLINE.findall(PAPER)) + len(BLOCK.findall(PAPER)) > 10
     found = paper()
     assert (found.name, found.comparison) == ("demo", "all")
     text = rendered(found)
     assert not re.search(r"\bnan\b", text)
-    assert "`data/compare/all/tests.parquet`" in text
+    assert "`data/compare/demo/all/tests.parquet`" in text
+    assert "`data/compare/demo/hypotheses.parquet`" in text
     assert "| @fig-contours |" in text
     executed = nbformat.read(paths.paper_notebook(), as_version=4)
     assert executed == nbformat.read(paths.rendered_comparison("demo", "all"), as_version=4)
@@ -150,67 +156,92 @@ def write_measures(
     store.write(paths.texts("pydocs", source), texts, generate.SCHEMA, made)
 
 
-MORE, LESS = "are more uniform than those of the base model", "are less uniform than those of the base model"
-ALIKE, APART = "differ less among themselves than those of", "differ more among themselves than those of"
 STUDIES = pytest.mark.parametrize(
-    ("shift", "scale", "said", "verdict"),
+    ("shift", "scale", "level", "spread"),
     [
-        (0.0, 1.0, set(), "neither found by this study nor ruled out"),
-        (-2.0, 0.5, {MORE, ALIKE}, "is what this study finds"),
-        (2.0, 2.0, {LESS, APART}, "is the reverse of what this study finds"),
+        (0.0, 1.0, "no difference", "no difference"),
+        (-2.0, 0.5, "supported", "supported"),
+        (2.0, 2.0, "reversed", "reversed"),
+        (-2.0, 2.0, "supported", "reversed"),
     ],
-    ids=["no effect", "a large effect", "a reversed one"],
+    ids=["no effect", "a large effect", "a reversed one", "one each"],
 )
 
 
 @STUDIES
 def test_the_paper_reads_right_whichever_way_the_results_fall(
-    project, study_root, shift, scale, said, verdict, monkeypatch
+    project, shift, scale, level, spread, monkeypatch
 ):
-    monkeypatch.setattr(bootstrap, "DRAWS", 500)
+    monkeypatch.setattr(bootstrap, "DRAWS", 300)
+    monkeypatch.setattr(permutation, "DRAWS", 999)
     made_up_study(project, shift, scale, ("tiny-scorer", "tiny-base"))
     for name in ("all", "by-tiny-base"):
         compare({"study": "demo", "comparison": name})
-    # The figures are those of another study: this test reads the sentences.
-    paths.paper_notebook().parent.mkdir(parents=True)
-    shutil.copy(study_root / "rendered" / "paper" / "04_compare.ipynb", paths.paper_notebook())
-    found = paper()
+    hypotheses.answer("demo")
+    found = paper_of(project, "demo", "all")
     text = rendered(found)
     assert not re.search(r"\bnan\b", text)
-    opening, results = text.split("## Question")[0], text.split("## Results")[1].split("## Limits")[0]
-    assert opening.count(verdict) == 2  # against base models, and against people
-    assert {phrase for phrase in (MORE, LESS, ALIKE, APART) if phrase in results} == said
-    assert ("could not be told apart" in results) == (not said)
-    for answer in found.answer.values():
-        assert answer in results
-    for name in (
-        "With tiny-base as the scorer,",
-        "no independent witness",
-        "none is reversed",
-        "Paired by prompt",
+    abstract, results = text.split("## Question")[0], text.split("## The claims")[1].split("## Limits")[0]
+    assert yaml.safe_load(abstract.split("---\n")[3])["abstract"].startswith("Language models are tuned")
+    for sentence, verdict in (
+        ("Tuned texts are more uniform than people's", level),
+        ("Tuned texts differ less among themselves than the base model's", spread),
     ):
+        assert f"{sentence} ({verdict}" in abstract  # fmt: skip
+        assert f"{sentence}. {verdicts.SAYS[verdict]}" in results
+    assert "**C1 (" + level in results
+    assert "No hypothesis stays open." not in results or "no difference" not in (level, spread)
+    for name in ("which is no independent witness", "With tiny-base as the scorer,", "Paired by prompt"):
         assert name in results
+    assert "This paper is about the study `demo`: A small study." in text
     way = "higher" if shift > 0 else "lower" if shift < 0 else "not clearly different"
     assert f"set against those of people, is {way} on all texts" in results
-    if shutil.which("quarto"):
-        page = quarto(project, "--to", "html")
-        assert page.count(verdict) == 2
-        assert ("could not be told apart" in page) == (not said)
+    stands = explored.table(found.tests)
+    assert stands.empty == (shift == 0)
+    assert ("| UID variance" in results.split("## Exploratory")[1]) == (shift != 0)
+
+
+def paper_of(root: Path, study: str, comparison: str) -> Paper:
+    """The paper of a study whose figures were not drawn: its sentences are what is read."""
+    path = paths.paper_notebook()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(root / "notebooks" / "04_compare.ipynb", path)
+    return paper(study, comparison)
+
+
+@pytest.mark.parametrize("mixture", list(combinations_with_replacement(VERDICTS, 2)))
+def test_a_claim_of_several_hypotheses_is_one_paragraph(mixture):
+    rows = [row(f"h{place}", verdict, claim="C1") for place, verdict in enumerate(mixture)]
+    found = replace(EMPTY, answers=answers(pd.DataFrame(rows)))
+    paragraph = found.claims()
+    assert "\n\n" not in paragraph
+    assert paragraph.startswith(f"**C1 ({verdicts.standing(found.answers)}).**")
+    for place, verdict in enumerate(mixture):
+        said = f"“Sentence of h{place}”" if verdict == "open" else f"h{place}. {verdicts.SAYS[verdict]}"
+        assert said in paragraph
+        assert (f"Sentence of h{place}." in found.open()) == (verdict in ("open", "no difference"))
+
+
+def test_a_paper_without_hypotheses_says_so_everywhere():
+    for said in (EMPTY.abstract(), EMPTY.declared(), EMPTY.claims(), EMPTY.open()):
+        assert "declares no hypotheses" in said
+    assert EMPTY.scorers() == "No hypothesis was tested by any scorer."
 
 
 def test_a_paper_of_one_scorer_says_so(project, monkeypatch):
     monkeypatch.setattr(bootstrap, "DRAWS", 200)
     made_up_study(project, 0, 1)
+    monkeypatch.setattr(permutation, "DRAWS", 199)
     compare({"study": "demo", "comparison": "all"})
+    hypotheses.answer("demo")
     assert "those of one scorer, tiny-scorer" in paper("demo", "all").by_another_scorer()
     study = yaml.safe_load(paths.study_file("demo").read_text())
     study["comparisons"]["untuned"] = {"sources": ["human", "tiny-base"]}
     paths.study_file("demo").write_text(yaml.safe_dump(study, sort_keys=False))
     compare({"study": "demo", "comparison": "untuned"})
-    untuned = paper("demo", "untuned")
-    sentences = INLINE.sub(lambda inline: f"<{eval(inline[1], {'p': untuned})}>", PAPER)
-    assert "<>" not in sentences
-    assert "No tuned model was compared with base models" in sentences
+    sentences = rendered(paper_of(project, "demo", "untuned"))
+    assert "No tuned model was set against others at equal length." in sentences
+    paths.paper_notebook().unlink()
     with pytest.raises(StudyError, match="`make study` makes it for a study with `paper: true`"):
         paper()
 
@@ -241,22 +272,13 @@ def test_a_paper_of_several_models_of_a_class_names_them(project, monkeypatch):
         write_measures("tiny-scorer", source, shift, 1)
     compare({"study": "two", "comparison": "every"})
     found = paper("two", load_study("two").main_comparison)
-    level = found.said("uid_variance", "level")
-    assert "Texts of one-rlhf are more uniform than those of one-base" in level
-    assert "Texts of two-rlhf are less uniform than those of two-base" in level
-    assert "one-rlhf are more uniform than those of two-base" not in level  # of another family
-    assert "for some models, and the reverse for others" in found.in_short()
-    assert (
-        "Of 4 comparisons of tuned models with the base models in UID variance" in found.answer["level_base"]
-    )
     assert "for one-base" in found.means("uid_variance")
 
     compare({"study": "two", "comparison": "classes"})
     pooled = paper("two", "classes")
     assert pooled.classes == {"base": "base", "rlhf": "rlhf"}
-    assert "the models tuned on preferences" in pooled.said("uid_variance", "level")
+    assert "for the models tuned on preferences" in pooled.means("uid_variance")
     assert "set against those of class base" in pooled.at_equal_length()
-    assert "were not compared" in pooled.answer["level_human"]
 
 
 def quarto(root: Path, *options: str) -> str:
