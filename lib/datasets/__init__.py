@@ -6,6 +6,7 @@ import pyarrow as pa
 from lib import paths, store
 from lib.datasets import corpora, folder, pydocs, rows
 from lib.datasets.document import Document
+from lib.datasets.unfit import Found
 from lib.params import Corpus, Dataset, Folder, Pydocs
 
 SCHEMA = pa.schema([(column, pa.string()) for column in ("doc_id", "title", "prompt", "text", "joined_as")])
@@ -21,24 +22,38 @@ def load(name: str, dataset: Dataset) -> list[Document]:
     made = _record(dataset)
     with store.lock(path):
         if not store.is_complete(path, made):
-            store.write(path, pd.DataFrame(_found(dataset)), SCHEMA, made)
+            found = _found(dataset)
+            measured = {store.MEASURED: {"left_out": found.unfit}} if found.unfit else {}
+            store.write(path, pd.DataFrame(found.documents), SCHEMA, made | measured)
     table = store.read(path, f"python -m lib.datasets {name}")
     return [Document(**row) for row in table.astype(object).where(table.notna(), None).to_dict("records")]
 
 
-def _found(dataset: Dataset) -> list[Document]:
+def left_out(name: str) -> dict[str, str]:
+    """Why texts of the dataset are none of its documents, by their names, once it is loaded."""
+    return store.measured(paths.documents(name)).get("left_out", {})
+
+
+def left_out_table(name: str) -> pd.DataFrame:
+    """`left_out` as rows `text`, `reason`; none for a dataset whose documents are not kept here."""
+    found = left_out(name) if paths.documents(name).exists() else {}
+    return pd.DataFrame({"text": list(found), "reason": list(found.values())})
+
+
+def _found(dataset: Dataset) -> Found:
     match dataset:
         case Folder():
-            return read_folder(dataset)
+            found = folder.documents(paths.resolve(dataset.folder), dataset.title, dataset.language)
+            return Found(found.checked(skip_unfit=dataset.skip_unfit).documents[: dataset.texts], found.unfit)
         case Pydocs():
-            return pydocs.held_out_documents(**dataset.model_dump(exclude={"kind"}))
+            return Found(pydocs.held_out_documents(**dataset.model_dump(exclude={"kind"})))
         case Corpus():
-            return corpora.documents(dataset)
+            return corpora.documents(dataset).checked(skip_unfit=dataset.skip_unfit)
 
 
 def read_folder(dataset: Folder) -> list[Document]:
     """The documents of a folder as it is now."""
-    return folder.documents(paths.resolve(dataset.folder), dataset.title)[: dataset.texts]
+    return _found(dataset).documents
 
 
 def _record(dataset: Dataset) -> store.Record:

@@ -4,35 +4,55 @@ The rules are those of the original study; each number in them is a field of the
 """
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from lib.datasets import rows
+from lib.datasets import rows, values
 from lib.datasets.document import Document
 from lib.datasets.openings import split_opening
-from lib.errors import StudyError, nearest
+from lib.datasets.unfit import ENOUGH, Found, Unfit
+from lib.errors import StudyError
 from lib.params import Articles, Chats, Dialogues, Opening
 
 
-def documents(corpus: Articles | Dialogues | Chats) -> list[Document]:
+def documents(corpus: Articles | Dialogues | Chats) -> Found:
     """The documents of the first `corpus.texts` rows that have any.
 
-    Raises StudyError for a table that is not there, a column that it lacks, or if no row is usable.
+    Unfit is a row whose identifier is missing or another row's, or in whose columns stands something
+    else than `corpus` says. Raises StudyError for a table that is not there, a column that it lacks,
+    or if no row is usable.
     """
-    table = rows.read(corpus.rows)
-    for column in _columns(corpus):
-        if column not in table.column_names:
-            raise StudyError(f"The table has no column {column!r}; {nearest(column, table.column_names)}")
-    order = np.arange(len(table))
+    table = rows.read(corpus.rows, _columns(corpus))
+    order = np.arange(len(table.rows))
     if corpus.seed is not None:
         order = np.random.default_rng(corpus.seed).permutation(order)
-    usable = (found for number in order if (found := list(_of_row(corpus, table[int(number)], int(number)))))
-    chosen = list(islice(usable, corpus.texts))
-    if not chosen:
+    found = Found()
+    faults: dict[int, str] = {}
+    first: dict[str, str] = {}  # which row has an identifier
+    used = 0
+    for number in map(int, order):
+        if used == corpus.texts or len(faults) > ENOUGH > used:
+            break
+        here = table.names[number]
+        try:
+            row = table.rows[number]
+            name = values.name(row[corpus.id], corpus.id) if corpus.id else f"{number:06}"
+            if not name:
+                raise Unfit(f"has no identifier in the column `{corpus.id}`")
+            if name in first:
+                raise Unfit(f"has the identifier {name!r} of {first[name]} again in the column `{corpus.id}`")
+            first[name] = here
+            documents = list(_of_row(corpus, row, name))
+        except Unfit as reason:
+            faults[number] = str(reason)
+            continue
+        found.documents += documents
+        used += bool(documents)
+    found.unfit = {table.names[number]: faults[number] for number in sorted(faults)}
+    if not (used or found.unfit):
         raise StudyError("No row of the table has a text after its opening; check its columns and the rules.")
-    return [document for of_row in chosen for document in of_row]
+    return found
 
 
 def _columns(corpus: Articles | Dialogues | Chats) -> list[str]:
@@ -46,15 +66,15 @@ def _columns(corpus: Articles | Dialogues | Chats) -> list[str]:
     return [column for column in (*named, corpus.id) if column is not None]
 
 
-def _of_row(corpus: Articles | Dialogues | Chats, row: dict[str, Any], number: int) -> Iterator[Document]:
-    name = str(row[corpus.id]) if corpus.id else f"{number:06}"
+def _of_row(corpus: Articles | Dialogues | Chats, row: dict[str, Any], name: str) -> Iterator[Document]:
     match corpus:
-        case Articles():
-            return article(corpus, name, row[corpus.text] or "", row[corpus.title] if corpus.title else None)
-        case Dialogues():
-            return dialogue(corpus, name, row[corpus.turns] or [])
-        case Chats():
-            return chat(corpus, name, row[corpus.conversation] or [])
+        case Articles(text=column, title=title):
+            heading = values.name(row[title], title) if title else None
+            return article(corpus, name, values.text(row[column], column), heading)
+        case Dialogues(turns=column):
+            return dialogue(corpus, name, values.turns(row[column], column))
+        case Chats(conversation=column):
+            return chat(corpus, name, values.messages(row[column], column))
 
 
 def article(corpus: Articles, name: str, text: str, title: str | None) -> Iterator[Document]:
@@ -64,15 +84,15 @@ def article(corpus: Articles, name: str, text: str, title: str | None) -> Iterat
         title, _, body = body.partition("\n")
     title = next(iter((title or "").strip().splitlines()), "").strip()
     body = body.lstrip()
-    opening = opening_of(body, corpus.opening)
+    opening = opening_of(body, corpus.opening, corpus.language)
     if body[len(opening) :].strip():
         prompt = f"{title}\n\n{opening}" if title else opening
         yield Document(name, title, prompt, body[len(opening) :])
 
 
-def opening_of(body: str, rule: Opening) -> str:
+def opening_of(body: str, rule: Opening, language: str) -> str:
     """The first sentence of `body`, or its first characters if that has no fitting length."""
-    sentence, _ = split_opening(body)
+    sentence, _ = split_opening(body, language)
     return sentence if rule.shortest <= len(sentence) <= rule.longest else body[: rule.characters]
 
 
@@ -91,7 +111,7 @@ def chat(corpus: Chats, name: str, messages: list[dict[str, Any]]) -> Iterator[D
         message["content"].strip()
         for message in messages
         if message["role"] == "user"
-        and (message["content"] or "").strip()
+        and message["content"].strip()
         and corpus.language in (None, message.get("language", corpus.language))
     ]
     for number, (turn, following) in enumerate(zip(turns, [*turns[1:], ""], strict=True), start=1):

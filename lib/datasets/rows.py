@@ -1,15 +1,26 @@
-"""Tables of texts, from the Hugging Face hub or from local files."""
+"""Tables of texts, from the Hugging Face hub or from local files.
 
-from glob import glob
+Local files are read as they are written: no value of a CSV file is taken for a number or a gap, and
+no text of a JSON file for a date.
+"""
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pyarrow as pa
+import pyarrow.parquet as pq
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from lib import paths, store
-from lib.errors import StudyError
+from lib.errors import StudyError, nearest
 from lib.params import Rows
 
 UNREADABLE = (
@@ -20,26 +31,44 @@ UNREADABLE = (
     OSError,
     ValueError,
 )
-READERS: dict[str, tuple[str, dict[str, Any]]] = {
-    ".jsonl": ("json", {}),
-    # A text that reads "NA" or "null" is a text.
-    ".csv": ("csv", {"keep_default_na": False}),
-    ".parquet": ("parquet", {}),
-}
+Row = dict[str, Any]
 
 
-def read(rows: Rows) -> datasets.Dataset:
-    """The table. Raises StudyError if it is not there, cannot be read, or is of another kind."""
+@dataclass(frozen=True)
+class Table:
+    """Rows with the columns asked for; `names` [rows] is how a sentence names each."""
+
+    rows: Sequence[Row]
+    names: Sequence[str]
+
+
+def read(rows: Rows, columns: Sequence[str]) -> Table:
+    """The table. Raises StudyError if it is not there, cannot be read, or lacks one of `columns`."""
     if rows.files is not None:
-        return _local(local_files(rows.files))
+        return _local(local_files(rows.files), columns)
     try:
-        return datasets.load_dataset(rows.hub, rows.name, split=rows.split, revision=rows.revision)
+        found = datasets.load_dataset(rows.hub, rows.name, split=rows.split, revision=rows.revision)
     except UNREADABLE as error:
         reason = _reason(error)
         raise StudyError(
             f"The dataset {rows.hub!r} of the hub is neither in the cache nor to be had ({reason}); connect "
             f"to the network once, or name local files in its place (`rows: {{files: …}}`)."
         ) from error
+    _check_columns(columns, found.column_names)
+    return Table(found, _Numbered(f"{rows.hub} row ", len(found)))
+
+
+class _Numbered(Sequence[str]):
+    """Names that end in a number from 1; a hub's table may have millions."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name, self.length = name, count
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: Any) -> Any:
+        return f"{self.name}{index + 1}"
 
 
 def identity(rows: Rows) -> dict[str, str]:
@@ -50,8 +79,12 @@ def identity(rows: Rows) -> dict[str, str]:
 
 
 def local_files(pattern: str) -> list[Path]:
-    """The files that `pattern` names. Raises StudyError if there are none or of several kinds."""
-    files = sorted(Path(name) for name in glob(str(paths.resolve(pattern)), recursive=True))
+    """The files that `pattern` names, in which only * stands for other characters.
+
+    Raises StudyError if there are none or of several kinds.
+    """
+    literal = escape(str(paths.resolve(pattern))).replace("[*]", "*")
+    files = sorted(path for path in map(Path, glob(literal, recursive=True)) if path.is_file())
     if not files:
         raise StudyError(f"There is no file {pattern!r}; correct `rows: files` or put the texts there.")
     kinds = {file.suffix for file in files}
@@ -62,18 +95,78 @@ def local_files(pattern: str) -> list[Path]:
     return files
 
 
-def _local(files: list[Path]) -> datasets.Dataset:
-    reader, options = READERS[files[0].suffix]
-    try:
-        return datasets.load_dataset(
-            reader, data_files=[str(file) for file in files], split="train", **options
-        )
-    except UNREADABLE as error:
-        reason = _reason(error.__cause__ or error)
-        raise StudyError(
-            f"{', '.join(paths.shown(file) for file in files[:3])} cannot be read ({reason}); correct it."
-        ) from error
+def _local(files: list[Path], columns: Sequence[str]) -> Table:
+    rows: list[Row] = []
+    names: list[str] = []
+    known: dict[str, None] = {}
+    for file in files:
+        try:
+            for number, row in enumerate(READERS[file.suffix](file, columns, known), start=1):
+                rows.append(row)
+                names.append(f"{paths.shown(file)} row {number}")
+        except UnicodeDecodeError as error:
+            raise StudyError(f"{paths.shown(file)} is not UTF-8 text; convert it.") from error
+        except (OSError, pa.ArrowException, ValueError, RecursionError, csv.Error) as error:
+            raise StudyError(f"{paths.shown(file)} cannot be read ({_reason(error)}); correct it.") from error
+    _check_columns(columns, list(known))
+    return Table(rows, names)
+
+
+def _check_columns(wanted: Sequence[str], there: Sequence[str]) -> None:
+    for column in wanted:
+        if column not in there:
+            raise StudyError(f"The table has no column {column!r}; {nearest(column, there)}")
+
+
+# Each gives the rows of a file with the columns asked for, and adds to `known` all that there are.
+
+
+def _json_lines(file: Path, columns: Sequence[str], known: dict[str, None]) -> Iterator[Row]:
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"line {number} is not JSON: {_reason(error)}") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"line {number} is not an object with columns")
+            known.update(dict.fromkeys(row))
+            yield {column: row.get(column) for column in columns}
+
+
+def _csv(file: Path, columns: Sequence[str], known: dict[str, None]) -> Iterator[Row]:
+    csv.field_size_limit(sys.maxsize)  # a text may be longer than 128 KB
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, strict=True)
+        header = next(reader, [])
+        known.update(dict.fromkeys(header))
+        for column in columns:
+            if header.count(column) > 1:
+                raise ValueError(f"the column {column!r} is there twice")
+        for values in reader:
+            if not values:
+                continue
+            if len(values) != len(header):
+                raise ValueError(
+                    f"line {reader.line_num} ends a row of {len(values)} fields under {len(header)} columns"
+                )
+            row = dict(zip(header, values, strict=True))
+            yield {column: row.get(column) for column in columns}
+
+
+def _parquet(file: Path, columns: Sequence[str], known: dict[str, None]) -> Iterator[Row]:
+    with pq.ParquetFile(file, page_checksum_verification=True) as table:
+        there = table.schema_arrow.names
+        known.update(dict.fromkeys(there))
+        if set(columns) <= set(there):
+            yield from table.read(columns=list(columns)).to_pylist()
+
+
+READERS = {".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}
 
 
 def _reason(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"\s+", " ", first).rstrip(".")

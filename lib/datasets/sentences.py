@@ -30,9 +30,9 @@ def sentences(texts: Sequence[str], language: str = "en") -> Sentences:
     first = np.cumsum([1, *(len(text) + 1 for text in texts)])  # where each text stands, and its end
     words = np.flatnonzero(blank[:-1] > blank[1:]) + 1
 
-    segments = [_segments(text, language) for text in texts]
-    text = np.repeat(np.arange(len(texts)), [len(lengths) for lengths in segments])  # of each segment
-    lengths = np.array([length for of_text in segments for length in of_text], dtype=np.int64)
+    pieces = [segments(text, language) for text in texts]
+    text = np.repeat(np.arange(len(texts)), [len(lengths) for lengths in pieces])  # of each segment
+    lengths = np.array([length for of_text in pieces for length in of_text], dtype=np.int64)
     end = 1 + text + np.cumsum(lengths)  # segments tile their text
     start = end - lengths
     next_word = np.append(words, len(blank))[np.searchsorted(words, start)]
@@ -44,7 +44,7 @@ def sentences(texts: Sequence[str], language: str = "en") -> Sentences:
     return Sentences(starts, np.diff(np.searchsorted(words, first)))
 
 
-def _segments(text: str, language: str) -> list[int]:
+def segments(text: str, language: str) -> list[int]:
     """The lengths of the pieces that sentencex cuts `text` into."""
     plain = text if text.isascii() else text.translate(_PLAIN)
     return list(map(len, sentencex.segment(language, plain)))

@@ -18,6 +18,7 @@ from lib.uid.measures import HEADLINE
 
 LINE = "#333333"  # of a curve over bars or points; people's are black, and lighter than it by their opacity
 POINTS = 80  # of a density curve
+ALONG = 150  # points of a curve along one text
 # Several texts of one source have one colour, and each its dash and its strength.
 FADING = [1, 0.8, 0.6, 0.45, 0.3]
 SAMPLES = alt.Legend(symbolType="stroke", symbolSize=400, symbolStrokeWidth=2.5, columns=1, labelLimit=420)
@@ -139,13 +140,12 @@ def trend(rows: pd.DataFrame, x: str, y: str) -> tuple[pd.DataFrame, float]:
 
 
 def sample_curves(tokens: pd.DataFrame, texts: pd.DataFrame, text_class: str) -> alt.TopLevelMixin:
-    """Surprisal along a few texts, rows of step 03, smoothed over 9 tokens."""
+    """Surprisal along a few texts, rows of step 03, smoothed over 9 tokens; of a long one every few."""
     chosen = tokens.merge(texts[KEYS], on=KEYS)
     chosen["text"] = names(chosen)
-    smoothed = chosen.groupby("text", sort=False)["surprisal"].rolling(9, center=True, min_periods=1).mean()
-    chosen["smoothed"] = smoothed.reset_index(level=0, drop=True)
+    shown = pd.concat([_smoothed(text) for _, text in chosen.groupby("text", sort=False)])
     chart = (
-        alt.Chart(chosen[["text", "position", "smoothed"]])
+        alt.Chart(shown)
         .mark_line(color=CLASS_COLOURS[text_class])
         .encode(
             x=alt.X("position:Q", title="token (surprisal averaged over nine)"),
@@ -157,15 +157,28 @@ def sample_curves(tokens: pd.DataFrame, texts: pd.DataFrame, text_class: str) ->
     return described(chart, f"Surprisal along {len(texts)} texts, averaged over nine tokens.")
 
 
-def contours(tokens: pd.DataFrame, texts: pd.DataFrame, text_class: str) -> alt.TopLevelMixin:
+def _smoothed(tokens: pd.DataFrame) -> pd.DataFrame:
+    """`text`, `position` and `smoothed` of one text, in at most `ALONG` rows."""
+    smoothed = tokens["surprisal"].rolling(9, center=True, min_periods=1).mean()
+    table = tokens[["text", "position"]].assign(smoothed=smoothed)
+    if len(table) <= ALONG:
+        return table
+    part = np.arange(len(table)) * ALONG // len(table)
+    return table.groupby(["text", part])[["position", "smoothed"]].mean().reset_index(level="text")
+
+
+def contours(
+    tokens: pd.DataFrame, texts: pd.DataFrame, text_class: str, language: str = "en"
+) -> alt.TopLevelMixin:
     """Mean surprisal by relative position, by position and by sentence, each with a 95 % band over texts."""
     colour = CLASS_COLOURS[text_class]
     by_key = dict(zip(zip(texts["doc_id"], texts["sample"], strict=True), texts["text"], strict=True))
     panels = {
         "relative position in the text": of_position.by_relative_position(tokens),
         "position in the text (tokens)": of_position.by_position(tokens),
-        "sentence of the text": of_position.by_sentence(tokens, by_key),
+        "sentence of the text": of_position.by_sentence(tokens, by_key, language),
     }
+    panels = {title: of_position.thinned(table) for title, table in panels.items()}
     charts = []
     for title, table in panels.items():
         base = alt.Chart(table).encode(x=alt.X("position:Q", title=title))

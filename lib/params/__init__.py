@@ -4,7 +4,18 @@ Each is a YAML file under `params/` or an entry in a study's file. Everything is
 read; what is wrong ends in one sentence that names the file, the field and what is allowed.
 """
 
-from lib.params.corpora import Articles, Chats, Corpus, Dataset, Dialogues, Folder, Opening, Pydocs, Rows
+from lib.params.corpora import (
+    Articles,
+    Chats,
+    Corpus,
+    Dataset,
+    Dialogues,
+    Folder,
+    Opening,
+    Pydocs,
+    Rows,
+    language_of,
+)
 from lib.params.declared import Declared, Slug, TextClass
 from lib.params.hypotheses import Aspect, Contrast, Expectation, Hypothesis
 from lib.params.reading import load_dataset, load_scorer, load_source, source_names, validated
@@ -55,6 +66,7 @@ __all__ = [
     "Transformers",
     "UidSettings",
     "Weights",
+    "language_of",
     "load_dataset",
     "load_scorer",
     "load_source",

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from lib.params.declared import Declared
 
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
+SKIP_UNFIT = "leave out, and count, what cannot be used, in place of listing it and stopping"
+
 
 class Pydocs(Declared):
     """Documentation prose of installed packages, the part held out from the demo models."""
@@ -33,6 +36,8 @@ class Folder(Declared):
     folder: str
     title: Literal["first_line", "name"] = "first_line"
     texts: int | None = Field(None, ge=1, description="how many; all by default")
+    language: Language = Field("en", description="of the texts (ISO 639), for where sentences end")
+    skip_unfit: bool = Field(False, description=SKIP_UNFIT)
 
 
 class Rows(Declared):
@@ -69,6 +74,7 @@ class Corpus(Declared):
     id: str | None = Field(None, description="the column of identifiers; a row's number by default")
     texts: int | None = Field(300, ge=1, description="how many rows; all with `null`")
     seed: int | None = Field(0, ge=0)
+    skip_unfit: bool = Field(False, description=SKIP_UNFIT)
 
 
 class Articles(Corpus):
@@ -80,6 +86,7 @@ class Articles(Corpus):
         None, description="a column whose first line is the title; the text's by default"
     )
     opening: Opening = Opening()
+    language: Language = Field("en", description="of the texts (ISO 639), for where sentences end")
 
 
 class Dialogues(Corpus):
@@ -91,6 +98,7 @@ class Dialogues(Corpus):
     every: int = Field(2, ge=1, description="how many more each further one quotes")
     instruction: str = "Help me write the next turn in this dialog with no explanation or format changes."
     join: bool = Field(False, description="one text per dialogue in place of one per prompt")
+    language: Language = Field("en", description="of the turns (ISO 639), for where sentences end")
 
 
 class Chats(Corpus):
@@ -102,4 +110,41 @@ class Chats(Corpus):
     join: bool = Field(False, description="one text per conversation in place of one per prompt")
 
 
+# What tables of chats call the languages, and ISO 639 does.
+CODES = {
+    "Arabic": "ar",
+    "Chinese": "zh",
+    "Czech": "cs",
+    "Danish": "da",
+    "Dutch": "nl",
+    "English": "en",
+    "Finnish": "fi",
+    "French": "fr",
+    "German": "de",
+    "Greek": "el",
+    "Hindi": "hi",
+    "Italian": "it",
+    "Japanese": "ja",
+    "Korean": "ko",
+    "Persian": "fa",
+    "Polish": "pl",
+    "Portuguese": "pt",
+    "Russian": "ru",
+    "Spanish": "es",
+    "Swedish": "sv",
+    "Turkish": "tr",
+    "Ukrainian": "uk",
+    "Vietnamese": "vi",
+}
 Dataset = Annotated[Pydocs | Folder | Articles | Dialogues | Chats, Field(discriminator="kind")]
+
+
+def language_of(dataset: Pydocs | Folder | Articles | Dialogues | Chats) -> str:
+    """The ISO 639 code of the language in whose way sentences end; English where nobody says."""
+    match dataset:
+        case Pydocs():
+            return "en"
+        case Chats(language=named):
+            return CODES.get(named or "English", "en")
+        case Folder() | Articles() | Dialogues():
+            return dataset.language

@@ -10,6 +10,7 @@ from IPython.display import HTML
 
 from lib.datasets.document import KEYS
 
+MOST = 3000  # tokens of a text that are shaded; what follows stands plain, so that a page stays quick
 DARKEST = 16  # bits; what is above looks the same
 SHADE = "0, 114, 178"  # of the project's palette, told apart by the colour-blind
 STYLE = """
@@ -52,13 +53,18 @@ def shaded(texts: pd.DataFrame, tokens: pd.DataFrame, chosen: pd.DataFrame) -> H
     for doc_id, sample in chosen[KEYS].itertuples(index=False):
         row = by_key.loc[(doc_id, sample)]
         own = tokens[(tokens["doc_id"] == doc_id) & (tokens["sample"] == sample)]
+        spans = "".join(_spans(row["text"], own.head(MOST)))
         name = escape(f"{doc_id} ({sample})" if sample else doc_id)
         pieces.append(
             f'<section aria-label="{name}"><h4>{name}</h4><div class="shaded">'
-            f'<span class="prompt">{escape(row["prompt"])}</span>{"".join(_spans(row["text"], own))}'
-            f"</div></section>"
+            f'<span class="prompt">{escape(row["prompt"])}</span>{spans}'
+            f"</div>{_how_many(len(own))}</section>"
         )
     return HTML("".join(pieces))
+
+
+def _how_many(tokens: int) -> str:
+    return f"<p>Shaded are the first {MOST:,} of {tokens:,} tokens.</p>" if tokens > MOST else ""
 
 
 def _spans(text: str, tokens: pd.DataFrame) -> Iterable[str]:

@@ -17,6 +17,7 @@ from lib.datasets.sentences import sentences
 
 BINS = 20
 SHARE = 0.25  # of the texts: a position that fewer of them reach is left out
+MOST = 100  # positions that a figure draws
 COLUMNS = [*KEYS, "position", "surprisal"]
 
 
@@ -37,15 +38,16 @@ def by_position(tokens: pd.DataFrame, width: int = 10) -> pd.DataFrame:
     return table[enough].assign(position=lambda t: (t["position"] + 0.5) * width)
 
 
-def by_sentence(tokens: pd.DataFrame, texts: Mapping[Key, str]) -> pd.DataFrame:
+def by_sentence(tokens: pd.DataFrame, texts: Mapping[Key, str], language: str = "en") -> pd.DataFrame:
     """`position` is the number of the sentence within its text, from 1, as far as enough texts go.
 
-    A token belongs to the sentence in which it ends; `texts` maps `doc_id` and `sample` to the text.
+    A token belongs to the sentence in which it ends; `texts` maps `doc_id` and `sample` to the text,
+    whose sentences are those of `language`.
     """
     numbers = np.zeros(len(tokens), dtype=np.int64)
     ends = tokens["end"].to_numpy()
     for key, rows in tokens.groupby(KEYS, sort=False).indices.items():
-        (begins,) = sentences([texts[key]]).starts
+        (begins,) = sentences([texts[key]], language).starts
         numbers[rows] = np.searchsorted(begins, ends[rows], side="left").clip(min=1)
     table = _over_texts(tokens, pd.Series(numbers, index=tokens.index))
     return table[table["texts"] >= SHARE * _count(tokens)]
@@ -70,6 +72,13 @@ def of_sources(scorer: str, pairs: Sequence[tuple[str, str]], classes: Mapping[s
         table = by_relative_position(pd.concat(tokens, ignore_index=True))
         tables.append(table.assign(source=source, text_class=text_class))
     return pd.concat(tables, ignore_index=True)
+
+
+def thinned(table: pd.DataFrame, most: int = MOST) -> pd.DataFrame:
+    """At most `most` rows of `table`, evenly along it, the first and the last among them."""
+    if len(table) <= most:
+        return table
+    return table.iloc[np.linspace(0, len(table) - 1, most).round().astype(int)]
 
 
 def _over_texts(tokens: pd.DataFrame, position: pd.Series) -> pd.DataFrame:

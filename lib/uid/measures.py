@@ -37,7 +37,7 @@ import pyarrow as pa
 from lib import paths, store
 from lib.datasets.document import KEYS, Key
 from lib.datasets.sentences import sentences
-from lib.params import UidSettings
+from lib.params import UidSettings, language_of
 from lib.params.run import Run, command
 from lib.uid.series import Block, Series, codes, divide, of_blocks, previous
 
@@ -108,7 +108,7 @@ def measure(run: Run) -> UidSummary:
     texts = store.read(texts_path, command("01_generate", run), [*KEYS, "text"])
     made = store.record(
         "03_uid",
-        parameters=run.study.uid.model_dump(),
+        parameters={**run.study.uid.model_dump(), "language": language_of(run.dataset)},
         inputs={
             "surprisals": store.file_hash(surprisals),
             "words": store.file_hash(words),
@@ -123,7 +123,9 @@ def measure(run: Run) -> UidSummary:
         if stale:
             keys = zip(texts["doc_id"], texts["sample"], strict=True)
             by_key = dict(zip(keys, texts["text"].fillna(""), strict=True))
-            store.write(path, metrics(surprisals, words, by_key, run.study.uid), SCHEMA, made)
+            language = language_of(run.dataset)
+            rows = metrics(surprisals, words, by_key, run.study.uid, language=language)
+            store.write(path, rows, SCHEMA, made)
     rows = read_metrics(run)
     missing = {name: int(rows[name].isna().sum()) for name in METRICS if rows[name].isna().any()}
     return UidSummary(path, len(rows), missing, stale)
@@ -141,17 +143,19 @@ def metrics(
     texts: Mapping[Key, str],
     settings: UidSettings,
     names: Sequence[str] = tuple(METRICS),
+    language: str = "en",
 ) -> pd.DataFrame:
     """One row per text of the file `tokens`, in its order: `doc_id`, the metrics `names` and `sample`.
 
     `tokens` and `words` are files of step 02, read some texts at a time, `words` only if a name asks
-    for it; `texts` maps doc_id and sample to the text, in which sentences are found.
+    for it; `texts` maps doc_id and sample to the text, in which sentences of
+    `language` (ISO 639) are found.
     """
     starts: dict[Key, np.ndarray] = {}
     of_words = [name.removeprefix("word_") for name in names if name == "words" or name.startswith("word_")]
 
     def measured_tokens(block: Block) -> dict[str, np.ndarray]:
-        found = sentences([texts[key] for key in block.keys])
+        found = sentences([texts[key] for key in block.keys], language)
         starts.update(zip(block.keys, found.starts, strict=True))
         sentence_length = divide(found.words, np.array([len(each) for each in found.starts]))
         measures = Measures(block, found.starts, settings)
