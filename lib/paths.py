@@ -18,7 +18,9 @@ def root() -> Path:
 
 
 def source_file(source: str) -> Path:
-    return root() / "params" / f"{source}.yaml"
+    """Of a varied source (`tiny-rlhf+temperature=0.5`) the file of the one that it varies."""
+    name = source.partition("+")[0] if "=" in source else source
+    return root() / "params" / f"{name}.yaml"
 
 
 def dataset_file(dataset: str) -> Path:

@@ -8,13 +8,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from lib import paths
 from lib.errors import StudyError, nearest
+from lib.params import varying
 from lib.params.corpora import Dataset
-from lib.params.sources import AnySource, Model, Scorer, Source
+from lib.params.sources import AnySource, Model, OpenAI, Scorer, Source
 
 
 def load_source(name: str) -> Source:
     """The human or model source `name`. Raises StudyError if there is none, or its file is wrong."""
-    declared = read(paths.source_file(name), TypeAdapter(AnySource), "model", name)
+    declared = _declared("model", name)
     if isinstance(declared, Scorer):
         raise StudyError(
             f"{name!r} is a scorer and writes no texts; the sources are {', '.join(source_names())}."
@@ -24,7 +25,7 @@ def load_source(name: str) -> Source:
 
 def load_scorer(name: str) -> Scorer:
     """The scorer `name`; a model source can be one, too."""
-    declared = read(paths.source_file(name), TypeAdapter(AnySource), "scorer", name)
+    declared = _declared("scorer", name)
     match declared:
         case Scorer():
             return declared
@@ -32,6 +33,23 @@ def load_scorer(name: str) -> Scorer:
             return Scorer(kind="scorer", weights=declared.weights, scoring=declared.scoring)
         case _:
             raise StudyError(f"{name!r} stands for people and cannot score; name a model.")
+
+
+def _declared(what: str, name: str) -> Any:
+    """The source or scorer of that name; a varied one as its file declares it, but for one value."""
+    found = read(paths.source_file(name), TypeAdapter(AnySource), what, name)
+    variant = varying.variant_of(name)
+    if variant is None:
+        return found
+    if not isinstance(found, Model):
+        raise StudyError(
+            f"{name!r} varies a model's setting, but {variant.source!r} is no model that writes."
+        )
+    if variant.parameter == "revision" and isinstance(found.weights, OpenAI):
+        raise StudyError(
+            f"{name!r} varies a revision, but a server has none; declare a source for each model."
+        )
+    return validated(TypeAdapter(Model), varying.changed(found.model_dump(by_alias=True), variant), name)
 
 
 def load_dataset(name: str) -> Dataset:

@@ -4,12 +4,13 @@ import os
 import re
 from collections.abc import Iterable
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
 from lib import paths
 from lib.errors import StudyError, nearest
+from lib.params import varying
 from lib.params.declared import Declared, Slug, TextClass
 from lib.params.hypotheses import Contrast, Hypotheses, contrast
 from lib.params.reading import load_source, read
@@ -78,6 +79,9 @@ class Study(Declared):
     sources: tuple[str, ...] = Field(min_length=1)
     datasets: tuple[Slug, ...] = Field(min_length=1)
     scorers: tuple[str, ...] = Field(min_length=1)
+    vary: dict[str, dict[str, tuple[Any, ...]]] = Field(
+        default_factory=dict, description="sources at several values of a parameter (`lib.params.varying`)"
+    )
     samples: int = Field(1, ge=1, le=1000, description="texts per prompt and model")
     hypotheses: Hypotheses = Field(default_factory=dict, description="declared before the data")
     comparisons: dict[Slug, Comparison] = Field(default_factory=dict)
@@ -85,6 +89,13 @@ class Study(Declared):
     limits: str = Field("", description="what the paper says of this study's own limits")
     uid: UidSettings = UidSettings()
     imported: Import | None = Field(None, alias="import")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _varied_sources_have_names(cls, content: Any) -> Any:
+        if isinstance(content, dict) and isinstance(content.get("vary"), dict):
+            return varying.expanded(content)
+        return content
 
     @property
     def main_comparison(self) -> str | None:

@@ -24,7 +24,7 @@ from lib.params import (
     load_study,
 )
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+=-]*")
 
 
 def checked_study(name: str) -> Study:
@@ -63,7 +63,7 @@ def _named(what: str, name: str, load: Callable[[str], Any]) -> Any:
     found = load(name)
     if not NAME.fullmatch(name):
         raise StudyError(
-            f"{name!r} cannot be the name of a {what}: letters, digits and . _ @ + - are allowed; "
+            f"{name!r} cannot be the name of a {what}: letters, digits and . _ @ + = - are allowed; "
             f"rename its file."
         )
     return found
