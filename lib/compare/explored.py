@@ -32,7 +32,7 @@ def sentence(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> str:
     ]
     return (
         f"Of the exploratory differences between pairs of groups {' and '.join(counts)} stand after "
-        "Benjamini and Hochberg's correction; they were not declared before the data and confirm nothing."
+        "Benjamini and Hochberg's correction; they were not declared as hypotheses and confirm nothing."
     )
 
 

@@ -1,6 +1,6 @@
 """What became of a study's hypotheses, in words and numbers that come from `hypotheses.parquet`.
 
-A hypothesis is a sentence that the study declares before the data. Its verdict was decided by rule
+A hypothesis is a sentence that the study declares. Its verdict was decided by rule
 (`lib.compare.hypotheses`) and is taken as it stands there; the answer is that over all datasets by the
 study's first scorer. The sentences here read right for each verdict, and for each mixture of them.
 """
@@ -281,7 +281,7 @@ def _turned(found: Sequence[Answer], scorer: str) -> str:
 
 
 def tally(found: Sequence[Answer]) -> str:
-    """ "Of 5 hypotheses declared before the data, 3 are supported, 1 is reversed and 1 stays open." """
+    """ "Of 5 declared hypotheses, 3 are supported, 1 is reversed and 1 stays open." """
     if not found:
         return "This study declares no hypotheses: all of it is exploratory."
     counts = {verdict: sum(answer.verdict == verdict for answer in found) for verdict in VERDICTS}
@@ -289,9 +289,9 @@ def tally(found: Sequence[Answer]) -> str:
     if len(parts) == 1:
         (verdict,) = {answer.verdict for answer in found}
         if len(found) == 1:
-            return f"The one hypothesis declared before the data {COUNTED[verdict][0]}."
-        return f"All {len(found)} hypotheses declared before the data {COUNTED[verdict][1]}."
-    return f"Of {len(found)} hypotheses declared before the data, {_listed(parts)}."
+            return f"The one declared hypothesis {COUNTED[verdict][0]}."
+        return f"All {len(found)} declared hypotheses {COUNTED[verdict][1]}."
+    return f"Of {len(found)} declared hypotheses, {_listed(parts)}."
 
 
 def by_claim(found: Sequence[Answer]) -> dict[str, list[Answer]]:

@@ -13,6 +13,7 @@ import nbformat
 
 from lib import paths, store
 from lib.compare import findings, verdicts
+from lib.compare.registration import registration
 from lib.compare.verdicts import Answer
 from lib.datasets import repository
 from lib.errors import StudyError
@@ -47,6 +48,7 @@ def write_front_page(name: str) -> Path:
         study=study,
         claims=claims.table(answers),
         tally=verdicts.tally(answers),
+        registered=str(registration(name)),
         scorers=verdicts.disagreement(answers),
         answers=_answers(answers),
         comparisons=_comparisons(name, study),

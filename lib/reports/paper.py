@@ -8,6 +8,7 @@ import pandas as pd
 
 from lib import paths, store
 from lib.compare import explored, findings, verdicts
+from lib.compare.registration import registration
 from lib.compare.verdicts import Answer
 from lib.errors import StudyError
 from lib.params import Study, load_dataset, load_scorer, load_source, load_study
@@ -98,7 +99,10 @@ class Paper:
         named = [claim for claim in dict.fromkeys(answer.claim for answer in self.answers) if claim]
         of = f" as parts of the claims {', '.join(named)}" if named else ""
         plural = "hypotheses" if len(self.answers) != 1 else "hypothesis"
-        return f"The study declares {len(self.answers)} {plural}{of}, in its file, before the data."
+        return (
+            f"The study declares {len(self.answers)} {plural}{of} in its file; they are "
+            f"{registration(self.name)}."
+        )
 
     def verdicts(self) -> str:
         """Every hypothesis with its verdict, as a Markdown table."""

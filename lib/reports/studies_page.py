@@ -5,6 +5,7 @@ from typing import Any
 
 from lib import paths
 from lib.compare import verdicts
+from lib.compare.registration import registration
 from lib.compare.verdicts import Answer
 from lib.errors import StudyError
 from lib.params import load_study
@@ -30,13 +31,15 @@ def _study(name: str) -> dict[str, Any]:
     try:
         study = load_study(name)
         answers = claims.of_study(name, study)
+        registered = str(registration(name)) if answers else ""
     except StudyError as error:
-        return {"name": name, "title": name, "claims": [], "said": str(error)}
+        return {"name": name, "title": name, "claims": [], "said": str(error), "registered": ""}
     return {
         "name": name,
         "title": study.title,
         "claims": [_claim(claim, found) for claim, found in verdicts.by_claim(answers).items()],
         "said": verdicts.tally(answers),
+        "registered": registered,
     }
 
 

@@ -101,7 +101,7 @@ def test_the_count_is_of_every_mixture(mixture):
     for verdict in VERDICTS:
         count = mixture.count(verdict)
         words = verdicts.COUNTED[verdict][count != 1]
-        expected = f"All 3 hypotheses declared before the data {words}" if count == 3 else f"{count} {words}"
+        expected = f"All 3 declared hypotheses {words}" if count == 3 else f"{count} {words}"
         assert (expected in said) == (count > 0), said
     assert verdicts.in_short(found).startswith(said)
     for place, verdict in enumerate(mixture):
@@ -113,9 +113,7 @@ def test_the_count_is_of_every_mixture(mixture):
 
 
 def test_one_hypothesis_and_none_are_counted_too():
-    assert verdicts.tally(made_up(row("h", "open"))) == (
-        "The one hypothesis declared before the data stays open."
-    )
+    assert verdicts.tally(made_up(row("h", "open"))) == ("The one declared hypothesis stays open.")
     assert "declares no hypotheses" in verdicts.tally([])
     assert "declares no hypotheses" in verdicts.in_short([])
     assert verdicts.disagreement([]) == ""
