@@ -1,16 +1,20 @@
-"""Bootstrap intervals of effects, resampling documents.
+"""Bootstrap intervals of effects between groups of texts, resampling documents.
 
 What one document gave rise to (a person's text and each model's continuation of the same prompt)
 is drawn together, within its dataset. A resample is a weight per document, how often it was drawn;
 so sorting is done once per metric and each draw costs a few cumulative sums, which is what makes
 10,000 draws of thousands of texts affordable. The weights 1 for all and 0 for one document give
 the jackknife that the bias-corrected and accelerated interval needs (Efron 1987).
+
+Weights are made a block at a time. Of a dataset with very many documents random groups of them are drawn,
+and left out in the jackknife, and there are fewer draws: time and memory grow with the documents, not
+with their square.
 """
 
 import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,8 +26,12 @@ from lib.compare.effects import cohens_d_from_summary, small_sample_factor
 
 DRAWS = 10_000
 CONFIDENCE = 0.95
-EFFECTS = ("cliffs_delta", "hedges_g", "variance_ratio", "matched_rank_biserial")
-DRAWS_AT_ONCE = 128  # so that a block of weights stays in the processor's cache
+FEWEST_DRAWS = 1_000
+WEIGHTS_IN_ALL = 200_000_000  # documents × draws; fewer draws above
+DRAWS_AT_ONCE, FEWEST_AT_ONCE = 128, 8  # so that a block of weights stays in the processor's cache
+WEIGHTS_AT_ONCE = 1 << 21  # documents × draws
+EACH = 1_000  # documents of a dataset up to which each is drawn and left out alone
+DRAWN_GROUPS, LEFT_OUT_GROUPS = 2_000, 200  # of the documents of a dataset that has more
 LOST_AT_MOST = 0.01  # the share of draws in which an effect may be undefined
 
 Interval = tuple[float, float]
@@ -31,38 +39,59 @@ UNKNOWN: Interval = (np.nan, np.nan)
 
 
 class Resamples:
-    """Weights [documents, columns]: `draws` bootstrap resamples, then the jackknife, one per document.
+    """Weights [documents, columns]: `draws` bootstrap resamples, then the jackknife.
 
-    `strata` [documents] says which documents are drawn from which; draws are the same for the same
-    seed, whatever the number of processors.
+    `strata` [documents] says which documents are drawn from which. The jackknife has a column for each
+    document, or group of documents, that is left out. Weights are the same for the same seed, whatever
+    the number of processors. Of very many documents there are fewer draws than were asked for.
     """
 
     def __init__(self, strata: np.ndarray, draws: int = DRAWS, seed: int = 0) -> None:
-        self.draws, self.documents = draws, len(strata)
-        self._drawn = np.empty((len(strata), draws), dtype=np.uint8)
+        self.documents, self._seed = len(strata), seed
+        self.draws = min(draws, max(WEIGHTS_IN_ALL // max(len(strata), 1), FEWEST_DRAWS))
+        self._at_once = min(max(WEIGHTS_AT_ONCE // max(len(strata), 1), FEWEST_AT_ONCE), DRAWS_AT_ONCE)
         rng = np.random.default_rng(seed)
-        for stratum in np.unique(strata):
-            members = np.flatnonzero(strata == stratum)
-            for columns in _blocks(draws):
-                self._drawn[members, columns] = _multinomial(rng, len(members), columns.stop - columns.start)
+        members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+        self._drawn = [(m, _groups(len(m), DRAWN_GROUPS, rng)) for m in members]
+        # The number of the column that leaves each document out, [documents].
+        self._left_out = np.empty(len(strata), dtype=np.int64)
+        self.left_out = 0
+        for some in members:
+            groups = _groups(len(some), LEFT_OUT_GROUPS, rng)
+            self._left_out[some] = self.left_out + groups
+            self.left_out += int(groups.max(initial=-1)) + 1
+
+    @property
+    def columns(self) -> int:
+        """The draws and the jackknife."""
+        return self.draws + self.left_out
 
     def blocks(self) -> list[slice]:
         """Columns that are worked on at once; none spans the draws and the jackknife."""
-        jackknife = [slice(b.start + self.draws, b.stop + self.draws) for b in _blocks(self.documents)]
-        return _blocks(self.draws) + jackknife
+        jackknife = [slice(b.start + self.draws, b.stop + self.draws) for b in self._blocks(self.left_out)]
+        return self._blocks(self.draws) + jackknife
+
+    def _blocks(self, count: int) -> list[slice]:
+        return [slice(i, min(i + self._at_once, count)) for i in range(0, count, self._at_once)]
 
     def weights(self, columns: slice) -> np.ndarray:
-        """float32 [documents, columns]."""
-        if columns.stop <= self.draws:
-            return self._drawn[:, columns].astype(np.float32)
-        left_out = np.arange(columns.start, columns.stop) - self.draws
-        weights = np.ones((self.documents, len(left_out)), dtype=np.float32)
-        weights[left_out, np.arange(len(left_out))] = 0
+        """float32 [documents, columns], for one of `blocks`."""
+        if columns.start >= self.draws:
+            numbers = np.arange(columns.start, columns.stop) - self.draws
+            return (self._left_out[:, None] != numbers).astype(np.float32)
+        rng = np.random.default_rng([self._seed, columns.start])
+        weights = np.empty((self.documents, columns.stop - columns.start), dtype=np.float32)
+        for members, groups in self._drawn:
+            drawn = _multinomial(rng, int(groups.max(initial=-1)) + 1, weights.shape[1])
+            weights[members] = drawn.astype(np.float32)[groups]
         return weights
 
 
-def _blocks(count: int) -> list[slice]:
-    return [slice(i, min(i + DRAWS_AT_ONCE, count)) for i in range(0, count, DRAWS_AT_ONCE)]
+def _groups(documents: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """The number of each document's group: its own, or one of `most` random ones of like size."""
+    if documents <= max(EACH, most):
+        return np.arange(documents)
+    return rng.permutation(documents) * most // documents
 
 
 def _multinomial(rng: np.random.Generator, size: int, columns: int) -> np.ndarray:
@@ -133,15 +162,17 @@ class _Pair:
 
 
 def distributions(
-    groups: Mapping[str, Group], pairs: Sequence[tuple[str, str]], resamples: Resamples
+    groups: Mapping[str, Group],
+    pairs: Sequence[tuple[str, str]],
+    resamples: Resamples,
+    effects: Sequence["Weighted"],
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Each effect of `EFFECTS` for each pair in each column of `resamples`, [effects, columns].
+    """Each of `effects` for each pair in each column of `resamples`, [effects, columns].
 
-    The variance ratio is in logarithms. An effect that a resample leaves undefined is missing.
+    An effect that a resample leaves undefined is missing.
     """
     prepared = {pair: _Pair(groups[pair[0]], groups[pair[1]], resamples.documents) for pair in pairs}
-    columns = resamples.draws + resamples.documents
-    found = {pair: np.empty((len(EFFECTS), columns)) for pair in pairs}
+    found = {pair: np.empty((len(effects), resamples.columns)) for pair in pairs}
 
     at_hand = threading.local()
 
@@ -150,7 +181,8 @@ def distributions(
         weights = resamples.weights(block)
         drawn = {name: _Drawn(group, weights, scratch, name) for name, group in groups.items()}
         for (a, b), pair in prepared.items():
-            found[a, b][:, block] = _effects(drawn[a], drawn[b], pair, weights, scratch)
+            resampled = Resampled(drawn[a], drawn[b], pair, weights, scratch)
+            found[a, b][:, block] = resampled.effects(effects)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(work, resamples.blocks()))
@@ -207,16 +239,44 @@ class _Drawn:
             self.variance = (squares - self.n * self.mean**2) / (self.n - 1)
 
 
-def _effects(a: _Drawn, b: _Drawn, pair: _Pair, weights: np.ndarray, scratch: _Scratch) -> np.ndarray:
-    """The effects of `EFFECTS` in each column of `weights`, [effects, columns]."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        delta = 2 * _won(a.weights, b.counts, pair.ranking, scratch) / (a.n * b.n) - 1
-        g = cohens_d_from_summary(
-            (a.n, a.mean + pair.offset, np.sqrt(a.variance)), (b.n, b.mean, np.sqrt(b.variance))
-        )
-        ratio = np.log(a.variance / b.variance)
-        g = g * small_sample_factor(a.n + b.n)
-        return np.stack([delta, g, ratio, _rank_biserial(pair, weights, scratch)])
+@dataclass(frozen=True)
+class Resampled:
+    """A pair of groups in a block of resamples."""
+
+    a: _Drawn
+    b: _Drawn
+    pair: _Pair
+    weights: np.ndarray
+    scratch: _Scratch
+
+    def effects(self, effects: Sequence["Weighted"]) -> np.ndarray:
+        """[effects, columns]."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.stack([effect(self) for effect in effects])
+
+
+Weighted = Callable[[Resampled], np.ndarray]  # an effect in each column of a block, [columns]
+
+
+def cliffs_delta(drawn: Resampled) -> np.ndarray:
+    won = _won(drawn.a.weights, drawn.b.counts, drawn.pair.ranking, drawn.scratch)
+    return 2 * won / (drawn.a.n * drawn.b.n) - 1
+
+
+def hedges_g(drawn: Resampled) -> np.ndarray:
+    a, b = drawn.a, drawn.b
+    d = cohens_d_from_summary(
+        (a.n, a.mean + drawn.pair.offset, np.sqrt(a.variance)), (b.n, b.mean, np.sqrt(b.variance))
+    )
+    return d * small_sample_factor(a.n + b.n)
+
+
+def log_variance_ratio(drawn: Resampled) -> np.ndarray:
+    return np.log(drawn.a.variance / drawn.b.variance)
+
+
+def matched_rank_biserial(drawn: Resampled) -> np.ndarray:
+    return _rank_biserial(drawn.pair, drawn.weights, drawn.scratch)
 
 
 def _won(weights: np.ndarray, counts: np.ndarray, ranking: _Ranking, scratch: _Scratch) -> np.ndarray:
@@ -246,26 +306,33 @@ def _rank_biserial(pair: _Pair, weights: np.ndarray, scratch: _Scratch) -> np.nd
 
 
 def intervals(
-    groups: Mapping[str, Group], pairs: Sequence[tuple[str, str]], resamples: Resamples
+    groups: Mapping[str, Group],
+    pairs: Sequence[tuple[str, str]],
+    resamples: Resamples,
+    effects: Mapping[str, Weighted],
+    ratios: Collection[str] = (),
 ) -> dict[tuple[str, str], dict[str, Interval]]:
-    """The bias-corrected and accelerated interval of each effect for each pair."""
-    whole = {pair: _effects_of_all(groups[pair[0]], groups[pair[1]], resamples.documents) for pair in pairs}
+    """The bias-corrected and accelerated interval of each of `effects` for each pair.
+
+    `ratios` are those whose functions give logarithms; their intervals are of the ratio.
+    """
+    functions = list(effects.values())
     found = {}
-    for pair, columns in distributions(groups, pairs, resamples).items():
+    for pair, columns in distributions(groups, pairs, resamples, functions).items():
+        whole = _effects_of_all(groups[pair[0]], groups[pair[1]], resamples.documents, functions)
         drawn, jackknife = columns[:, : resamples.draws], columns[:, resamples.draws :]
-        made = {
-            effect: bca(float(whole[pair][i]), drawn[i], jackknife[i]) for i, effect in enumerate(EFFECTS)
-        }
-        low, high = made["variance_ratio"]
-        made["variance_ratio"] = (float(np.exp(low)), float(np.exp(high)))
+        made = {name: bca(float(whole[i]), drawn[i], jackknife[i]) for i, name in enumerate(effects)}
+        for name in ratios:
+            low, high = made[name]
+            made[name] = (float(np.exp(low)), float(np.exp(high)))
         found[pair] = made
     return found
 
 
-def _effects_of_all(a: Group, b: Group, documents: int) -> np.ndarray:
+def _effects_of_all(a: Group, b: Group, documents: int, effects: Sequence[Weighted]) -> np.ndarray:
     ones, scratch = np.ones((documents, 1), dtype=np.float32), _Scratch()
     drawn = _Drawn(a, ones, scratch, "a"), _Drawn(b, ones, scratch, "b")
-    return _effects(*drawn, _Pair(a, b, documents), ones, scratch)[:, 0]
+    return Resampled(*drawn, _Pair(a, b, documents), ones, scratch).effects(effects)[:, 0]
 
 
 def bca(

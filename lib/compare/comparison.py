@@ -1,45 +1,36 @@
 """Step 04: how groups of texts differ in level, spread and shape.
 
 A comparison declares groups of a study's sources (`lib.params.Comparison`). Every pair of its
-groups is tested on every metric; the p-values of a comparison are corrected together.
-
-    test                    asks                        effect
-    mann_whitney_u          level                       cliffs_delta
-    welch_t                 level, of means             hedges_g
-    student_t               the original study's effect cohens_d
-    wilcoxon_signed_rank    level, prompt by prompt     matched_rank_biserial
-    brown_forsythe          spread                      variance_ratio
-    kolmogorov_smirnov      shape                       ks_distance
-    tost_level              no difference in level      cohens_d
-    tost_spread             no difference in spread     cohens_d of the distances from the median
+groups is tested on every metric by every test of `lib.compare.tests_between`. All of it is
+**exploratory**: what the study claims is declared and tested apart (`lib.compare.hypotheses`). So what is
+quoted is corrected after Benjamini and Hochberg, the difference tests of a comparison together and its
+equivalence tests together; Holm's correction stands beside it.
 
 Effects are signed, positive (a ratio: above 1) where `group_a` has more. Intervals are BCa at 95 %
 (`lib.compare.bootstrap`); those of the two equivalence tests are Welch intervals at 90 %, which lie within
 ±`margin` exactly where p < 0.05 (Schuirmann 1987). Cohen's d comes with the pooled variance and
-Student's t, as in the original study, and without an interval: Hedges' g has one.
+Student's t, as in the original study, as description: without p, and without an interval, which Hedges' g
+has.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.weightstats import CompareMeans, ttost_ind
 
 from lib import paths, store
-from lib.compare import bootstrap, effects, findings, mixed
+from lib.compare import bootstrap, mixed
 from lib.compare.bootstrap import Group
+from lib.compare.families import benjamini_hochberg, holm
+from lib.compare.tests_between import BY_NAME, SMALLEST_GROUP, TESTS, Pair
 from lib.datasets import repository
 from lib.errors import StudyError, nearest
 from lib.params import load_dataset, load_scorer, load_source
 from lib.params.run import resolve_comparison
 from lib.progress import Bar
-from lib.uid import contours as of_position
-from lib.uid.measures import HEADLINE
 
 TEST_SCHEMA = pa.schema(
     [
@@ -50,9 +41,9 @@ TEST_SCHEMA = pa.schema(
         ("n_a", pa.int64()),
         ("n_b", pa.int64()),
         ("statistic", pa.float64()),
-        ("p", pa.float64()),
-        ("p_adjusted", pa.float64()),  # Holm
-        ("p_adjusted_bh", pa.float64()),  # Benjamini–Hochberg
+        ("p", pa.float64()),  # none of a test that is description
+        ("p_adjusted", pa.float64()),  # Holm, over the comparison's tests of the same family
+        ("p_adjusted_bh", pa.float64()),  # Benjamini–Hochberg, over the same: the one that is quoted
         ("effect", pa.float64()),
         ("effect_name", pa.string()),
         ("ci_low", pa.float64()),
@@ -73,9 +64,11 @@ SUMMARY_SCHEMA = pa.schema(
         *((name, pa.float64()) for name in ("mean", "median", "std", "min", "q25", "q75", "max")),
     ]
 )
+# The effects that have an interval by resampling, and which of them are ratios.
+WEIGHTED = {test.effect: test.weighted for test in TESTS if test.weighted}
+RATIOS = [test.effect for test in TESTS if test.weighted and test.turned == "inverted"]
 ALL = "all"
 KEYS = ["doc_id", "sample", "source", "group", "text_class", "dataset"]
-SMALLEST_GROUP = 3
 SEED = 0
 
 
@@ -106,7 +99,7 @@ class Comparison:
         pairs = len(self.tests[["group_a", "group_b"]].drop_duplicates())
         return (
             f"Comparison **{self.name}** · surprisal by **{self.scorer}** · {len(self.groups)} groups in "
-            f"{pairs} pairs · {len(self.tests)} tests, corrected together"
+            f"{pairs} pairs · {int(self.tests['p'].notna().sum())} tests, exploratory"
         )
 
 
@@ -269,7 +262,7 @@ def pairwise_tests(
     margin: float = 0.3,
     draws: int | None = None,
 ) -> pd.DataFrame:
-    """A row of `TEST_SCHEMA` per metric, pair and test; p-values corrected over all of them.
+    """A row of `TEST_SCHEMA` per metric, pair and test; p-values corrected over each family of tests.
 
     `texts` has the columns `doc_id`, `dataset`, `group` and the metrics. A test that cannot be made
     (fewer than `SMALLEST_GROUP` texts, no document in common) has no row; one that is undefined,
@@ -288,9 +281,10 @@ def pairwise_tests(
             if len(index := members[~np.isnan(values[members])]) >= SMALLEST_GROUP
         }
         possible = [pair for pair in pairs if pair[0] in groups and pair[1] in groups]
-        intervals = bootstrap.intervals(groups, possible, resamples)
+        intervals = bootstrap.intervals(groups, possible, resamples, WEIGHTED, RATIOS)
         for a, b in possible:
-            for row in _tests(groups[a], groups[b], resamples.documents, margin):
+            pair = Pair(groups[a], groups[b], resamples.documents, margin)
+            for row in filter(None, (test.row(pair) for test in TESTS)):
                 low, high = intervals[a, b].get(row["effect_name"], bootstrap.UNKNOWN)
                 rows.append(
                     {"metric": metric, "group_a": a, "group_b": b, "ci_low": low, "ci_high": high} | row
@@ -299,160 +293,11 @@ def pairwise_tests(
 
 
 def corrected(tests: pd.DataFrame) -> pd.DataFrame:
-    """`tests` with p-values corrected over the whole table (Holm 1979; Benjamini & Hochberg 1995)."""
-    tests = tests.copy()
-    made = tests["p"].notna()
-    for column, method in (("p_adjusted", "holm"), ("p_adjusted_bh", "fdr_bh")):
-        tests[column] = np.nan
-        if made.any():
-            tests.loc[made, column] = multipletests(tests.loc[made, "p"], method=method)[1]
+    """`tests` with p-values corrected over each family (`lib.compare.tests_between`)."""
+    families = tests["test"].map(lambda name: BY_NAME[name].family)
+    tests = tests.assign(p_adjusted=np.nan, p_adjusted_bh=np.nan)
+    for family in families.dropna().unique():
+        mine = (families == family).to_numpy()
+        p = tests.loc[mine, "p"].to_numpy(float)
+        tests.loc[mine, "p_adjusted"], tests.loc[mine, "p_adjusted_bh"] = holm(p), benjamini_hochberg(p)
     return tests
-
-
-def _tests(group_a: Group, group_b: Group, documents: int, margin: float) -> Iterator[dict[str, Any]]:
-    a, b = group_a.values, group_b.values
-    sizes = {"n_a": len(a), "n_b": len(b), "margin": np.nan}
-
-    def row(test: str, found: Any, effect_name: str, effect: float) -> dict[str, Any]:
-        result = {"test": test, "statistic": float(found.statistic), "p": float(found.pvalue)}
-        return sizes | result | {"effect_name": effect_name, "effect": effect}
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        yield row("mann_whitney_u", stats.mannwhitneyu(a, b), "cliffs_delta", effects.cliffs_delta(a, b))
-        yield row("welch_t", stats.ttest_ind(a, b, equal_var=False), "hedges_g", effects.hedges_g(a, b))
-        yield row("student_t", stats.ttest_ind(a, b), "cohens_d", effects.cohens_d(a, b))
-        ratio = effects.variance_ratio(a, b)
-        yield row("brown_forsythe", stats.levene(a, b, center="median"), "variance_ratio", ratio)
-        shape = stats.ks_2samp(a, b)
-        yield row("kolmogorov_smirnov", shape, "ks_distance", float(shape.statistic))
-        difference, _ = bootstrap.differences(group_a, group_b, documents)
-        if len(difference) >= SMALLEST_GROUP and difference.any():
-            effect = effects.matched_rank_biserial(difference)
-            signed = row("wilcoxon_signed_rank", stats.wilcoxon(difference), "matched_rank_biserial", effect)
-            yield signed | {"n_a": len(difference), "n_b": len(difference)}
-        yield sizes | _equivalence("tost_level", a, b, margin)
-        distances = np.abs(a - np.median(a)), np.abs(b - np.median(b))
-        yield sizes | _equivalence("tost_spread", *distances, margin)
-
-
-def _equivalence(test: str, a: np.ndarray, b: np.ndarray, margin: float) -> dict[str, Any]:
-    """Two one-sided Welch tests that the means differ by less than `margin` pooled standard deviations."""
-    unit = float(effects.pooled_std((len(a), a.std(ddof=1)), (len(b), b.std(ddof=1))))
-    p, lower, upper = ttost_ind(a, b, -margin * unit, margin * unit, usevar="unequal")
-    low, high = CompareMeans.from_data(a, b).tconfint_diff(alpha=0.1, usevar="unequal")
-    return {
-        "test": test,
-        "statistic": float(min(lower[0], -upper[0])),
-        "p": float(p),
-        "effect_name": "cohens_d",
-        "effect": effects.cohens_d(a, b),
-        "ci_low": float(low / unit),
-        "ci_high": float(high / unit),
-        "margin": margin,
-    }
-
-
-def summary_table(compared: Comparison) -> pd.DataFrame:
-    """Per source: texts, how many failed, how many are measured, and mean ± standard deviation."""
-    rows = compared.texts.groupby("source", sort=False)
-    table = pd.DataFrame({"source": list(compared.classes), "class": list(compared.classes.values())})
-    written = compared.counts.groupby("source")[["texts", "failed"]].sum()
-    for column in ("texts", "failed"):
-        table[column] = table["source"].map(written[column])
-    table["measured"] = table["source"].map(rows["uid_variance"].count())
-    for metric in ("tokens", *HEADLINE):
-        mean, std = rows[metric].mean(), rows[metric].std()
-        table[metric] = [f"{mean[source]:.2f} ± {std[source]:.2f}" for source in table["source"]]
-    return table
-
-
-def original_table(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summaries laid out as the original study printed them: source, n, metric, mean … max."""
-    whole = summary["dataset"].isin([ALL]) if (summary["dataset"] == ALL).any() else summary["n"] >= 0
-    rows = summary[whole & summary["metric"].isin(["tokens", *HEADLINE])].rename(columns={"group": "source"})
-    return rows[["source", "n", "metric", "mean", "median", "std", "min", "max"]].reset_index(drop=True)
-
-
-def level_table(tests: pd.DataFrame) -> pd.DataFrame:
-    """The Mann–Whitney tests with Cliff's delta."""
-    return _effect_table(tests, "mann_whitney_u", "Cliff's delta")
-
-
-def paired_table(tests: pd.DataFrame) -> pd.DataFrame:
-    """The Wilcoxon tests of texts paired by their prompt, with the rank-biserial of the pairs."""
-    return _effect_table(tests, "wilcoxon_signed_rank", "rank-biserial")
-
-
-def spread_table(tests: pd.DataFrame) -> pd.DataFrame:
-    """The Brown–Forsythe tests with the ratio of variances."""
-    return _effect_table(tests, "brown_forsythe", "ratio of variances")
-
-
-def shape_table(tests: pd.DataFrame) -> pd.DataFrame:
-    """The Kolmogorov–Smirnov tests with their distance."""
-    return _effect_table(tests, "kolmogorov_smirnov", "distance").drop(columns="95 % interval")
-
-
-def pairs_to_begin_with(compared: Comparison) -> list[tuple[str, str]]:
-    """The pairs of the first figure (`lib.compare.findings.pairs_to_begin_with`)."""
-    families = {source: load_source(source).family for source in compared.classes}
-    return findings.pairs_to_begin_with(compared.tests, compared.classes, families)
-
-
-def contours(compared: Comparison) -> pd.DataFrame:
-    """Mean surprisal by relative position, per source (`lib.uid.contours.of_sources`)."""
-    there = compared.texts[["dataset", "source"]].drop_duplicates()
-    return of_position.of_sources(compared.scorer, list(there.itertuples(index=False)), compared.classes)
-
-
-def _effect_table(tests: pd.DataFrame, test: str, effect: str) -> pd.DataFrame:
-    rows = tests[(tests["test"] == test) & tests["metric"].isin(HEADLINE)]
-    return pd.DataFrame(
-        {
-            "metric": rows["metric"],
-            "first": rows["group_a"],
-            "second": rows["group_b"],
-            effect: rows["effect"],
-            "95 % interval": _intervals(rows),
-            "p": rows["p"].map(_probability),
-            "p (Holm)": rows["p_adjusted"].map(_probability),
-        }
-    )
-
-
-def equivalence_table(tests: pd.DataFrame) -> pd.DataFrame:
-    """The equivalence tests of the headline metrics: level and spread."""
-    rows = tests[tests["test"].str.startswith("tost_") & tests["metric"].isin(HEADLINE)]
-    return pd.DataFrame(
-        {
-            "metric": rows["metric"],
-            "first": rows["group_a"],
-            "second": rows["group_b"],
-            "of": rows["test"].str.removeprefix("tost_"),
-            "difference (sd)": rows["effect"],
-            "90 % interval": _intervals(rows),
-            "margin (sd)": rows["margin"],
-            "p (Holm)": rows["p_adjusted"].map(_probability),
-        }
-    )
-
-
-def _intervals(rows: pd.DataFrame) -> list[str]:
-    ends = rows[["ci_low", "ci_high"]].to_numpy()
-    return [f"{low:.2f} to {high:.2f}" if np.isfinite(low) else "none" for low, high in ends]
-
-
-def _probability(p: float) -> str:
-    return "undefined" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def model_table(
-    models: pd.DataFrame, metric: str = "uid_variance", response: str = "level", sample: str = "all"
-) -> pd.DataFrame:
-    """The fixed effects of one model: of `response` (level, spread) on `sample` (all, length-matched)."""
-    rows = models[
-        (models["metric"] == metric) & (models["response"] == response) & (models["sample"] == sample)
-    ]
-    return rows[["term", "estimate", "se", "z", "p", "ci_low", "ci_high", "converged"]].assign(
-        p=rows["p"].map(_probability), converged=rows["converged"].map({True: "yes", False: "no"})
-    )

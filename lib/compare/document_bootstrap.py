@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
-from lib.compare.bootstrap import DRAWS, Interval, bca
+from lib.compare.bootstrap import CONFIDENCE, DRAWS, Interval, bca
 from lib.compare.documents import Side, Stratum
 from lib.params import Aspect
 
@@ -55,7 +56,11 @@ def unit(strata: Sequence[Stratum], aspect: Aspect) -> float:
 
 
 def interval(strata: Sequence[Stratum], aspect: Aspect, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """The bias-corrected and accelerated 95 % interval of `effect` (Efron 1987)."""
+    """The bias-corrected and accelerated 95 % interval of `effect` (Efron 1987).
+
+    It is as much wider as a t-interval is than a normal one (Hesterberg 2015, section 3.3): a resample
+    varies less than a sample, by one document in each dataset.
+    """
     rng = np.random.default_rng(seed)
     tables = [_Table.of(stratum).grouped(rng) for stratum in strata]
     whole = [table.estimates(table.whole) for table in tables]
@@ -72,8 +77,16 @@ def interval(strata: Sequence[Stratum], aspect: Aspect, draws: int = DRAWS, seed
             parts: list[Estimates] = [*whole[:i], table.estimates(left_out), *whole[i + 1 :]]
             found = _combined(parts, tables, aspect)
             deviations.append((len(found) - 1) / len(found) * (found - found.mean()))
-    low, high = bca(estimate, drawn, np.concatenate(deviations))
+    expanded = _expanded(CONFIDENCE, sum(table.documents for table in tables), len(tables))
+    low, high = bca(estimate, drawn, np.concatenate(deviations), expanded)
     return (float(np.exp(low)), float(np.exp(high))) if aspect == "spread" else (low, high)
+
+
+def _expanded(confidence: float, documents: int, datasets: int) -> float:
+    """The confidence that a normal interval needs to be as wide as that of t."""
+    freedom = documents - datasets
+    z = stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(documents / freedom)
+    return float(1 - 2 * ndtr(-z))
 
 
 def _blocks(draws: int) -> list[int]:

@@ -4,18 +4,23 @@ A finding is about one metric, two groups and one aspect: *level* (Mann–Whitne
 *spread* between texts (Brown–Forsythe, ratio of variances). Its direction is decided by rule, so
 that a text which quotes it reads right whichever way the results fall:
 
-    more, less       the difference test is significant after Holm's correction, with that sign
+    more, less       the difference test is significant after Benjamini and Hochberg, with that sign
     no difference    it is not, and the equivalence test is: any difference lies within the margin
     undecided        neither is: the data leave both open
+
+Which test decides is said in `lib.compare.tests_between`. Findings are exploratory; what a study claims is
+answered in `lib.compare.hypotheses`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
+from lib.compare.families import ALPHA
+from lib.compare.tests_between import decides
 from lib.compare.wording import number, probability
 from lib.errors import StudyError, nearest
 from lib.uid.measures import HEADLINE
@@ -23,11 +28,8 @@ from lib.uid.measures import HEADLINE
 Aspect = Literal["level", "spread"]
 Direction = Literal["more", "less", "no difference", "undecided"]
 DIRECTIONS: tuple[Direction, ...] = ("more", "less", "no difference", "undecided")
-ALPHA = 0.05
-TESTS: dict[Aspect, tuple[str, str]] = {
-    "level": ("mann_whitney_u", "tost_level"),
-    "spread": ("brown_forsythe", "tost_spread"),
-}
+DIFFERENCE = {aspect: decides(aspect, "difference") for aspect in get_args(Aspect)}
+EQUIVALENCE = {aspect: decides(aspect, "equivalence") for aspect in get_args(Aspect)}
 # A group's texts with a higher, a lower and an equivalent metric. Lower variance is more uniform.
 LEVEL_WORDS = {
     "mean_surprisal": ("more surprising than", "less surprising than", "as surprising as"),
@@ -64,14 +66,14 @@ class Finding:
     effect: float
     low: float
     high: float
-    p: float  # after Holm
+    p: float  # after Benjamini–Hochberg
     within_margin: bool
     margin: float
 
     @property
     def numbers(self) -> str:
         """ "Cliff's delta −0.41, 95 % interval −0.50 to −0.31, p < 0.001"."""
-        name = "Cliff's delta" if self.aspect == "level" else "ratio of variances"
+        name = DIFFERENCE[self.aspect].label
         interval = (
             f", 95 % interval {number(self.low)} to {number(self.high)}" if np.isfinite(self.low) else ""
         )
@@ -106,18 +108,17 @@ def finding(
 
     Raises StudyError where the pair was not tested on the metric.
     """
-    difference, equivalence = (_row(tests, metric, group_a, group_b, test) for test in TESTS[aspect])
+    test = DIFFERENCE[aspect]
+    difference, equivalence = (
+        _row(tests, metric, group_a, group_b, some.name) for some in (test, EQUIVALENCE[aspect])
+    )
     effect, low, high = (float(difference[column]) for column in ("effect", "ci_low", "ci_high"))
     if difference["group_a"] != group_a:
-        if aspect == "level":
-            effect, low, high = -effect, -high, -low
-        else:
-            with np.errstate(divide="ignore"):
-                effect, low, high = (float(value) for value in 1 / np.array([effect, high, low]))
-    within = bool(equivalence["p_adjusted"] < ALPHA)
+        effect, low, high = test.turn(effect, low, high)
+    within = bool(equivalence["p_adjusted_bh"] < ALPHA)
     direction: Direction = "no difference" if within else "undecided"
-    if difference["p_adjusted"] < ALPHA:
-        direction = "more" if effect > (0 if aspect == "level" else 1) else "less"
+    if difference["p_adjusted_bh"] < ALPHA:
+        direction = "more" if effect > test.none else "less"
     return Finding(
         metric=metric,
         group_a=group_a,
@@ -127,7 +128,7 @@ def finding(
         effect=effect,
         low=low,
         high=high,
-        p=float(difference["p_adjusted"]),
+        p=float(difference["p_adjusted_bh"]),
         within_margin=within,
         margin=float(equivalence["margin"]),
     )
@@ -241,7 +242,7 @@ def answer(tests: pd.DataFrame, classes: Mapping[str, str], metric: str = "uid_v
     others = {"base": "the base models", "human": "people"}
     sentences = {}
     for other, pairs in tuned_pairs(classes).items():
-        for aspect in TESTS:
+        for aspect in DIFFERENCE:
             found = tested(tests, metric, pairs, aspect)
             sentences[f"{aspect}_{other}"] = _claim(found, others[other], aspect, NAMES.get(metric, metric))
     return sentences
@@ -255,7 +256,7 @@ def verdict(
     `other` is "base" or "human".
     """
     others = {"base": "base models", "human": "people"}[other]
-    level, spread = (tested(tests, metric, tuned_pairs(classes)[other], aspect) for aspect in TESTS)
+    level, spread = (tested(tests, metric, tuned_pairs(classes)[other], aspect) for aspect in DIFFERENCE)
     if not level:
         return f"No tuned model was compared with {others}."
     more_uniform, more_alike = _standing(level), _standing(spread)
@@ -339,7 +340,7 @@ def paired_sentence(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> s
     pairs = {}
     for test in ("mann_whitney_u", "wilcoxon_signed_rank"):
         rows = tests[(tests["test"] == test) & tests["metric"].isin(metrics)]
-        signs = np.where(rows["p_adjusted"] < ALPHA, np.sign(rows["effect"]), 0)
+        signs = np.where(rows["p_adjusted_bh"] < ALPHA, np.sign(rows["effect"]), 0)
         keys = zip(rows["metric"], rows["group_a"], rows["group_b"], strict=True)
         pairs[test] = dict(zip(keys, signs, strict=True))
     both = [(sign, pairs["wilcoxon_signed_rank"][key]) for key, sign in pairs["mann_whitney_u"].items()

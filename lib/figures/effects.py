@@ -1,4 +1,4 @@
-"""Charts of effects with their intervals. Filled: the test stands after Holm's correction."""
+"""Charts of effects with their intervals. Filled: the test stands after Benjamini and Hochberg's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from lib.compare.families import ALPHA
+from lib.compare.tests_between import TESTS, decides
 from lib.figures.theme import described, label, noted
 from lib.uid.measures import HEADLINE
 
-ALPHA = 0.05
-KINDS = ["p < 0.05 after Holm", "not"]
+KINDS = ["p < 0.05 after Benjamini–Hochberg", "not"]
 ONE_LINE = 32  # characters of a pair's name; a longer one takes two lines
 SHARE = "datum.value < 1 ? '1/' + round(1 / datum.value) : datum.label"
 MOST_SAID = 12  # effects in the alternative text
@@ -25,20 +26,17 @@ class Effect:
     test: str
     title: str
     widest: float  # the axis ends here at the latest, on either side of `none`
-    fixed: bool = False  # the axis always ends there
-    ratio: bool = False  # on a log axis around 1
-
-    @property
-    def none(self) -> float:
-        return 1.0 if self.ratio else 0.0
+    fixed: bool  # the axis always ends there
+    ratio: bool  # on a log axis around 1
+    none: float
 
 
-EFFECTS = (
-    Effect("mann_whitney_u", "Cliff's delta", 1, fixed=True),
-    Effect("wilcoxon_signed_rank", "paired rank-biserial", 1, fixed=True),
-    Effect("welch_t", "Hedges' g", 3),
-    Effect("brown_forsythe", "ratio of variances", 16, ratio=True),
+DRAWN = {test.axis.place: (test, test.axis) for test in TESTS if test.axis}
+EFFECTS = tuple(
+    Effect(test.name, axis.title, axis.widest, axis.fixed, test.turned == "inverted", test.none)
+    for _, (test, axis) in sorted(DRAWN.items())
 )
+OF_SPREAD = next(effect for effect in EFFECTS if effect.test == decides("spread", "difference").name)
 
 
 def forest(
@@ -76,7 +74,7 @@ def _of(tests: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
 
 def spread(tests: pd.DataFrame, metrics: Sequence[str] = HEADLINE) -> alt.TopLevelMixin:
     """The ratio of variances over texts with its interval: the spread of uniformity."""
-    effect = EFFECTS[-1]
+    effect = OF_SPREAD
     rows = _drawn(tests, metrics, [effect])
     panels = [
         _panel(rows, metric, effect, width=190, named=metric == metrics[0]).properties(title=label(metric))
@@ -93,7 +91,7 @@ def _drawn(tests: pd.DataFrame, metrics: Sequence[str], effects: Sequence[Effect
     rows = tests[tests["test"].isin(names) & tests["metric"].isin(list(metrics))]
     rows = rows.assign(
         pair=rows["group_a"] + " – " + rows["group_b"],
-        kind=np.where(rows["p_adjusted"] < ALPHA, *KINDS),
+        kind=np.where(rows["p_adjusted_bh"] < ALPHA, *KINDS),
         name=rows["test"].map(names),
     )
     parts = []
@@ -134,7 +132,7 @@ def _panel(
     two_lines = max(map(len, pairs), default=0) > ONE_LINE
     some = rows[(rows["metric"] == metric) & (rows["test"] == effect.test)]
     lowest, highest = _domain(rows[rows["test"] == effect.test], effect)
-    shown = ["pair", "effect", "ci_low", "ci_high", "p_adjusted"]
+    shown = ["pair", "effect", "ci_low", "ci_high", "p_adjusted_bh"]
     table = some[[*shown, "kind", "at", "low", "high", "beyond"]].assign(
         pair=some["pair"].str.replace(" – ", " –\n") if two_lines else some["pair"]
     )
@@ -215,7 +213,7 @@ def _finished(
     return noted(
         described(
             chart,
-            f"{what}: {len(stands)} of {len(rows)} stand after Holm's correction"
+            f"{what}: {len(stands)} of {len(rows)} stand after Benjamini and Hochberg's correction"
             f"{': ' if named else ''}{named}{more}. {' '.join(notes)}",
         ),
         *notes,

@@ -26,7 +26,7 @@ CLASS_NAMES = {
 DRAWN_FROM = {
     "(answers)": "`data/compare/{study}/hypotheses.parquet`",
     "compared.tests": "`data/compare/{study}/{comparison}/tests.parquet`",
-    "step.contours(": "`data/surprisals/{scorer}/`",
+    "tables.contours(": "`data/surprisals/{scorer}/`",
     "compared.texts": "`data/uid/{scorer}/`",
 }
 

@@ -12,7 +12,9 @@ from scipy import stats
 
 from lib.compare import bootstrap, effects
 from lib.compare.bootstrap import Group, Resamples
+from lib.compare.comparison import RATIOS, WEIGHTED
 
+FUNCTIONS = list(WEIGHTED.values())
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "reference" / "published"
 values = st.lists(st.integers(-5, 5).map(float), min_size=3, max_size=30).map(np.array)
 
@@ -82,7 +84,9 @@ def test_weighted_effects_are_the_effects_of_the_resampled_texts(a, b, seed):
     group_a = Group(a, rng.permutation(documents)[: len(a)])
     group_b = Group(b, rng.permutation(documents)[: len(b)])
     resamples = Resamples(np.zeros(documents), draws=5, seed=seed)
-    found = bootstrap.distributions({"a": group_a, "b": group_b}, [("a", "b")], resamples)["a", "b"]
+    found = bootstrap.distributions({"a": group_a, "b": group_b}, [("a", "b")], resamples, FUNCTIONS)[
+        "a", "b"
+    ]
     for block in resamples.blocks():
         weights = resamples.weights(block).astype(int)
         for column in range(block.stop - block.start):
@@ -107,7 +111,7 @@ def test_intervals_are_scipys_on_the_same_draws(rng, name):
     a, b = shared + rng.normal(0.6, 1, 60), shared + rng.normal(0, 1.6, 60)
     groups = {"a": Group(a, np.arange(60)), "b": Group(b, np.arange(60))}
     resamples = Resamples(np.zeros(60), draws=999)
-    drawn = bootstrap.distributions(groups, [("a", "b")], resamples)["a", "b"]
+    drawn = bootstrap.distributions(groups, [("a", "b")], resamples, FUNCTIONS)["a", "b"]
     effect = getattr(effects, name)
     if name == "variance_ratio":
 
@@ -122,11 +126,11 @@ def test_intervals_are_scipys_on_the_same_draws(rng, name):
         vectorized=False,
         method="BCa",
         bootstrap_result=SimpleNamespace(
-            bootstrap_distribution=drawn[bootstrap.EFFECTS.index(name), : resamples.draws]
+            bootstrap_distribution=drawn[list(WEIGHTED).index(name), : resamples.draws]
         ),
     ).confidence_interval
     expected = np.exp(oracle) if name == "variance_ratio" else np.array(oracle)
-    found = bootstrap.intervals(groups, [("a", "b")], resamples)["a", "b"][name]
+    found = bootstrap.intervals(groups, [("a", "b")], resamples, WEIGHTED, RATIOS)["a", "b"][name]
     assert found == pytest.approx(tuple(expected), rel=2e-3)
 
 
@@ -136,7 +140,7 @@ def test_draws_do_not_depend_on_the_number_of_processors(rng, monkeypatch):
     for processors in (1, 4):
         monkeypatch.setattr("os.cpu_count", lambda n=processors: n)
         resamples = Resamples(np.repeat([0, 1], 100), draws=300, seed=3)
-        made.append(bootstrap.distributions(groups, [("a", "b")], resamples)["a", "b"])
+        made.append(bootstrap.distributions(groups, [("a", "b")], resamples, FUNCTIONS)["a", "b"])
     np.testing.assert_array_equal(made[0], made[1])
 
 
@@ -154,6 +158,8 @@ def test_no_interval_where_groups_do_not_overlap(rng):
         "a": Group(rng.normal(50, 1, 20), np.arange(20)),
         "b": Group(rng.normal(0, 1, 20), np.arange(20)),
     }
-    found = bootstrap.intervals(groups, [("a", "b")], Resamples(np.zeros(20), draws=200))["a", "b"]
+    found = bootstrap.intervals(groups, [("a", "b")], Resamples(np.zeros(20), draws=200), WEIGHTED, RATIOS)[
+        "a", "b"
+    ]
     assert np.isnan(found["cliffs_delta"]).all()
     assert np.isfinite(found["hedges_g"]).all()

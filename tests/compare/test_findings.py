@@ -130,9 +130,9 @@ def test_agreement_and_tally(large, turned, none):
     assert findings.agreement_sentence(a, b, "With another scorer") == (
         "With another scorer 1 of 3 findings are the same and 2 are reversed."
     )
-    assert findings.tally(a) == {"more": 2, "less": 0, "no difference": 0, "undecided": 1}
+    assert findings.tally(a) == {"more": 2, "less": 0, "no difference": 1, "undecided": 0}
     assert findings.tally_sentence(a, "level") == (
-        "Of 3 comparisons of level, 2 show more and 1 is left open."
+        "Of 3 comparisons of level, 2 show more and 1 shows no difference."
     )
     assert findings.tally_sentence(a[1:2], "level") == "The one comparison of level shows more."
     assert findings.paired_sentence(large, ["uid_variance"]) == (
