@@ -7,6 +7,8 @@ The root is the folder that holds this package, or the one that the environment 
 import os
 from pathlib import Path
 
+from lib import packages
+
 DEAR = ("texts", "surprisals", "words")  # folders of data/ whose files take long to make
 
 
@@ -41,7 +43,12 @@ def notebook(step: str) -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """A path of a params file: absolute, from the home folder (~), or from the root."""
+    """A path of a params file: absolute, from the home folder (~), from the root, or in a package.
+
+    Raises StudyError if it names a package (`package:NAME/…`) that is not installed.
+    """
+    if str(path).startswith(packages.SCHEME):
+        return packages.inside(str(path))
     return root() / Path(path).expanduser()
 
 

