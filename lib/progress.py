@@ -16,7 +16,12 @@ FOLDER, FILE = "STUDY_PROGRESS_FOLDER", "STUDY_PROGRESS_FILE"
 
 
 class Bar(tqdm):
-    """tqdm, whose state also goes to the file that the environment names, if it names one."""
+    """tqdm, whose state also goes to the file that the environment names, if it names one.
+
+    `part` is how much is done of what is under way, in the unit of the bar: it is none yet, but less is left.
+    """
+
+    part = 0.0
 
     def display(self, *args: Any, **kwargs: Any) -> None:
         if file := os.environ.get(FILE):
@@ -26,9 +31,12 @@ class Bar(tqdm):
     def _line(self) -> str:
         state = self.format_dict
         done, total, seconds = state["n"], state["total"] or 0, state["elapsed"]
-        parts = [f"{done / total:4.0%}" if total else "", state["postfix"] or ""]
-        if total and done:
-            parts.append(f"{self.format_interval(seconds * (total - done) / done)} left")
+        reached = done + self.part
+        of = f"{done} of {total} {self.unit}s" if total and self.unit == "text" else ""
+        parts = [f"{reached / total:4.0%}" if total else "", of, state["postfix"] or ""]
+        begun = reached - self.initial
+        if total and begun > 0:
+            parts.append(f"{self.format_interval(seconds * (total - reached) / begun)} left")
         return ", ".join(part for part in parts if part)
 
 

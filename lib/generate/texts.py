@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from lib import datasets, paths, store
 from lib.backends import weights
-from lib.backends.generating import Generator, Request, open_generator
+from lib.backends.generating import open_generator
 from lib.datasets import imported
 from lib.datasets.document import Document, Key
 from lib.errors import StudyError
@@ -21,15 +21,14 @@ from lib.generate.rows import (
     SCHEMA,
     UNITS,
     Task,
-    blank,
     human_rows,
     imported_row,
     joined,
-    model_row,
     row_of,
-    seed_of,
     tasks_of,
 )
+from lib.generate.writing import line_about, written_rows
+from lib.journal import Journal
 from lib.params import Folder, Human, Model, OpenAI, Sampling
 from lib.params.run import Run, command
 from lib.progress import Bar
@@ -86,9 +85,9 @@ def generate_texts(run: Run) -> GenerationSummary:
         written = 0
         if run.regenerate:
             store.keep(path)
+            Journal(path, made).remove()
         kept = {} if run.regenerate else _kept(run, path, made, documents)
         if kept is not None:
-            parts = store.Parts(path, SCHEMA, made, fresh=run.regenerate)
             match run.source:
                 case _ if run.study.imported:
                     found = [imported_row(run, row) for row in imported.texts(run)]
@@ -99,7 +98,7 @@ def generate_texts(run: Run) -> GenerationSummary:
                     store.write(path, pd.DataFrame(human_rows(run, documents)), SCHEMA, made)
                 case Model():
                     tasks = list(tasks_of(documents, run.samples))
-                    written = _write_in_parts(run, run.source, tasks, parts, kept)
+                    written = _write(run, run.source, tasks, path, made, kept)
         rows = store.read(path, command("01_generate", run))
     counts = rows["status"].value_counts()
     return GenerationSummary(
@@ -195,85 +194,32 @@ def _digest(content: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
-def _groups(tasks: Sequence[Task], size: int) -> Iterator[list[Task]]:
-    """About `size` consecutive tasks each; a conversation stays in one group."""
-    group: list[Task] = []
-    for task in tasks:
-        if len(group) >= size and task.key != group[-1].key:
-            yield group
-            group = []
-        group.append(task)
-    if group:
-        yield group
-
-
-def _write_in_parts(
+def _write(
     run: Run,
     model: Model,
     tasks: Sequence[Task],
-    parts: store.Parts,
+    path: Path,
+    made: store.Record,
     kept: dict[Key, dict[str, Any]],
 ) -> int:
-    """Write the parts that are not there yet and join them; the number of texts written.
-
-    Rows that are `kept` are not written again.
-    """
+    """Write `path` with the rows that are `kept` and those of all other tasks; how many those are."""
+    journal = Journal(path, made)
     generator = open_generator(model.weights)
-    groups = list(_groups(tasks, generator.at_once))
-    written, tokens, began = 0, 0, perf_counter()
-    with Bar(total=len(tasks), unit="text", desc=run.source_name) as progress:
-        for number, group in enumerate(groups):
-            if not parts.done(number):
-                missing = [task for task in group if task.key not in kept]
-                rows = _model_rows(run, model, generator, missing)
-                found = kept | {(row["doc_id"], row["sample"]): row for row in rows}
-                keys = dict.fromkeys(task.key for task in group)
-                parts.write(number, pd.DataFrame([found[key] for key in keys]))
-                written += len(rows)
-                tokens += sum(row["tokens"] for row in rows)
-                progress.set_postfix_str(f"{tokens / (perf_counter() - began):.0f} tokens/s")
-                if run.verbose:
-                    for row in rows:
-                        progress.write(_line(row))
-            progress.update(len(group))
-    parts.finish(len(groups))
-    return written
-
-
-def _model_rows(run: Run, model: Model, generator: Generator, tasks: Sequence[Task]) -> list[dict[str, Any]]:
-    """A row per task; those whose text is too short are tried again together."""
-    rows: dict[Task, dict[str, Any]] = {}
-    pending = list(tasks)
-    # Without chance in it, another attempt gives the same text.
-    attempts = 1 + (model.sampling.max_retries if model.sampling.temperature > 0 else 0)
-    for attempt in range(attempts):
-        requests = [_request(run, model, task, attempt) for task in pending]
-        completions = generator.generate(requests, model.sampling)
-        for task, request, completion in zip(pending, requests, completions, strict=True):
-            found = model_row(task.document, request, completion, model.sampling)
-            earlier = rows.get(task, {"retries": -1})["retries"]
-            found["retries"] = earlier + 1 + completion.retries
-            rows[task] = {**blank(run, task), **found}
-        pending = [task for task in pending if rows[task]["status"] == "short"]
-        if not pending:
-            break
-    return joined([rows[task] for task in tasks], tasks)
-
-
-def _request(run: Run, model: Model, task: Task, attempt: int) -> Request:
-    return Request(
-        prompt=task.document.prompt,
-        seed=seed_of(model.sampling.seed, run.source_name, task.document.doc_id, attempt, task.sample),
-        chat=model.chat,
-        system_prompt=model.system_prompt,
-    )
-
-
-def _line(row: dict[str, Any]) -> str:
-    about = row["error"] or " ".join(row["text"].split())[:80]
-    which = f" ({row['sample']})" if row["sample"] else ""
-    ended = f"{row['status']}, {row['tokens']} tokens, {row['retries']} retries"
-    return f"{row['doc_id']}{which}  {ended}: {about}"
+    missing = [task for task in tasks if task.key not in kept]
+    rows: list[dict[str, Any]] = []
+    with Bar(total=len(tasks), initial=len(tasks) - len(missing), unit="text", desc=run.source_name) as bar:
+        for first in range(0, len(missing), generator.at_once):
+            group = missing[first : first + generator.at_once]
+            rows += written_rows(run, model, generator, group, journal, bar)
+            if run.verbose:
+                for row in rows[first:]:
+                    bar.write(line_about(row))
+    whole = joined(rows, missing)
+    found = kept | {(row["doc_id"], row["sample"]): row for row in whole}
+    keys = dict.fromkeys(task.key for task in tasks)
+    store.write(path, pd.DataFrame([found[key] for key in keys]), SCHEMA, made)
+    journal.remove()
+    return len(whole)
 
 
 def read_texts(run: Run) -> pd.DataFrame:

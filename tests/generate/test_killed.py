@@ -1,0 +1,109 @@
+"""A killed run of step 01 loses the texts that were being written, no other; its file is then the same."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lib import paths
+from lib.backends.generating import Request
+from lib.backends.transformers_generating import TransformersGenerator
+from lib.generate import texts as generate
+from lib.generate.writing import Progress
+from lib.journal import Journal
+from lib.params.run import resolve
+from lib.progress import Bar
+
+GIVEN = {"model": "tiny-base", "study": "small", "max_tokens": 150, "max_retries": 1}
+SCRIPT = f"""
+from lib.backends import continuing
+from lib.generate.texts import generate_texts
+from lib.params.run import resolve
+continuing.BATCH = 2
+generate_texts(resolve("01_generate", {GIVEN!r}))
+"""
+
+
+def rows_of(file: Path) -> list[dict]:
+    lines = file.read_text().splitlines()[1:] if file.exists() else []
+    return [json.loads(line.partition(" ")[2]) for line in lines]
+
+
+def test_a_killed_run_loses_only_what_was_being_written(small_study, monkeypatch):
+    path = paths.texts("notes", "tiny-base")
+    generate.generate_texts(resolve("01_generate", GIVEN))
+    undisturbed = path.read_bytes()
+    path.unlink()
+    journal = path.with_name(f".{path.name}.journal")
+    assert not journal.exists()
+
+    running = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=subprocess.DEVNULL)
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 4):
+        assert running.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not path.exists()
+    safe = rows_of(journal)
+    assert len(safe) >= 3
+    with journal.open("ab") as stream:
+        stream.write(b"cut off in the mid")  # as a kill within a write leaves it
+
+    asked: list[Request] = []
+    plain = TransformersGenerator.generate
+
+    def counted(self, requests, *given):
+        asked.extend(requests)
+        return plain(self, requests, *given)
+
+    monkeypatch.setattr(TransformersGenerator, "generate", counted)
+    generate.generate_texts(resolve("01_generate", GIVEN))
+    assert path.read_bytes() == undisturbed
+    seeds = {request.seed for request in asked}
+    assert not seeds & {one["row"]["seed"] for one in safe}
+    assert not journal.exists()
+
+
+def test_a_journal_of_another_record_counts_for_nothing(tmp_path):
+    path = tmp_path / "a.parquet"
+    Journal(path, {"temperature": 1}).add(("a", 0, 0), {"text": "é 🙂 \n", "seconds": 0.1})
+    again = Journal(path, {"temperature": 1})
+    assert again.rows == {("a", 0, 0): {"text": "é 🙂 \n", "seconds": 0.1}}
+    assert Journal(path, {"temperature": 2}).rows == {}
+    assert Journal(path, {"temperature": 1}).rows == {}  # the other one began anew
+
+
+@pytest.mark.parametrize("damage", [lambda line: line[:-5], lambda line: line.replace(b"two", b"twO")])
+def test_what_is_damaged_is_not_read(tmp_path, damage):
+    path = tmp_path / "a.parquet"
+    journal = Journal(path, {})
+    for text in ("one", "two"):
+        journal.add((text,), {"text": text})
+    head, first, second = journal.file.read_bytes().splitlines(keepends=True)
+    journal.file.write_bytes(head + first + damage(second))
+    journal = Journal(path, {})
+    assert list(journal.rows) == [("one",)]
+    journal.add(("three",), {"text": "three"})
+    assert list(Journal(path, {}).rows) == [("one",), ("three",)]
+
+
+def test_the_bar_moves_with_every_token(monkeypatch):
+    monkeypatch.setattr("lib.generate.writing.SECONDS", 0.0)
+    with Bar(total=4, unit="text", disable=False) as bar:
+        progress = Progress(bar, most=100)
+        progress.wrote(100)
+        assert bar.part == 1.0  # as much as one whole text, spread over those under way
+        assert "100 tokens" in bar._line()
+        assert "0 of 4 texts" in bar._line()
+        assert "left" in bar._line()
+        progress.wrote(50)
+        assert bar.part == 1.5
+        progress.finished(50)
+        bar.update(1)
+        progress.wrote(10)
+        assert bar.part == pytest.approx(2.2)  # the others are taken to be as long as that one
+        assert "1 of 4 texts" in bar._line()
