@@ -75,6 +75,19 @@ def test_every_figure_reference_is_embedded():
     assert set(re.findall(r'"(fig-[a-z]+)"', listed)) == labels
 
 
+def test_the_paper_knows_what_each_of_its_figures_is_drawn_from(project):
+    path = paths.paper_notebook()
+    path.parent.mkdir(parents=True)
+    shutil.copy(project / "notebooks" / "04_compare.ipynb", path)
+    labels = [label for _, label in EMBED.findall(PAPER)]
+    listed = EMPTY.figures(labels)
+    assert listed.count("`data/") == len(labels)
+    assert (
+        "| @fig-hypotheses | None | `hypotheses.by_scorer` | `data/compare/none/hypotheses.parquet` |"
+        in listed
+    )
+
+
 def test_no_number_of_a_result_is_typed():
     prose = INLINE.sub("", BLOCK.sub("", PAPER.split("---\n", 2)[2]))
     assert not re.findall(r"(?<![\w@])\d+\.\d+", prose)
