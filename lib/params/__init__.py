@@ -14,6 +14,7 @@ from lib.params.corpora import (
     Opening,
     Pydocs,
     Rows,
+    WordList,
     language_of,
 )
 from lib.params.declared import Declared, Slug, TextClass
@@ -66,6 +67,7 @@ __all__ = [
     "Transformers",
     "UidSettings",
     "Weights",
+    "WordList",
     "language_of",
     "load_dataset",
     "load_scorer",

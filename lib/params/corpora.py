@@ -29,6 +29,15 @@ class Pydocs(Declared):
         return self
 
 
+class WordList(Declared):
+    """A table of the words of people's texts, one a row, as a reading-time corpus has cut them."""
+
+    file: str = Field(description=".csv, .tsv or .parquet")
+    doc_id: str = Field("doc_id", description="the column that names the text")
+    number: str = Field("number", description="the column of the word's place in its text")
+    word: str = Field("word", description="the column of the word as it stands in the text")
+
+
 class Folder(Declared):
     """A directory of .txt files: the first line is the title, or the file's name if `title: name`."""
 
@@ -38,6 +47,7 @@ class Folder(Declared):
     texts: int | None = Field(None, ge=1, description="how many; all by default")
     language: Language = Field("en", description="of the texts (ISO 639), for where sentences end")
     skip_unfit: bool = Field(False, description=SKIP_UNFIT)
+    words: WordList | None = Field(None, description="people's words, cut as somebody else has cut them")
 
 
 class Rows(Declared):
@@ -75,6 +85,7 @@ class Corpus(Declared):
     texts: int | None = Field(300, ge=1, description="how many rows; all with `null`")
     seed: int | None = Field(0, ge=0)
     skip_unfit: bool = Field(False, description=SKIP_UNFIT)
+    words: WordList | None = Field(None, description="people's words, cut as somebody else has cut them")
 
 
 class Articles(Corpus):

@@ -15,6 +15,7 @@ from lib.backends.scoring import Encoding, Request, Scores, ScoringModel, TextSc
 from lib.datasets.document import Key
 from lib.errors import StudyError
 from lib.params import Scoring
+from lib.surprisal import listed
 from lib.surprisal.windows import windows
 from lib.surprisal.words import group, word_surprisal
 
@@ -57,6 +58,7 @@ class Text:
     prompt: str
     text: str
     sample: int = 0
+    words: tuple[str, ...] | None = None  # None: what white space separates
 
     @property
     def key(self) -> Key:
@@ -205,7 +207,9 @@ def _words(
     """The columns of `WORD_SCHEMA` for one text."""
     terms = [score.boundary for score in scores if score.boundary is not None]
     boundary = np.concatenate([*(term[:-1] for term in terms), terms[-1][-1:]])  # [tokens + 1, 2]
-    words = group(spelled)
+    words = (
+        group(spelled) if text.words is None else listed.group(text.text, spelled, text.words, text.doc_id)
+    )
     corrected, uncorrected = word_surprisal(words, surprisal, boundary, marked=bool(begins[encoding.ids[0]]))
     return {
         "doc_id": [text.doc_id] * len(words.firsts),

@@ -13,9 +13,11 @@ As a library:
 
 import gc
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -26,11 +28,13 @@ from lib import paths, store
 from lib.backends import weights
 from lib.backends.scoring import TextScoringModel, open_scoring_model
 from lib.batches import batches
-from lib.datasets import imported
+from lib.datasets import imported, word_lists
 from lib.datasets.document import Key
-from lib.params import LlamaCpp, Transformers, Weights, load_scorer
+from lib.errors import StudyError, nearest
+from lib.params import LlamaCpp, Scorer, Transformers, Weights, load_scorer
 from lib.params.run import Run, command
 from lib.progress import Bar
+from lib.surprisal import listed
 from lib.surprisal.rows import SCHEMA, WORD_SCHEMA, Text, described, score_rows
 
 UNITS = {
@@ -94,25 +98,59 @@ class ScoringSummary:
 
 
 def score(
-    texts: Sequence[str], scorer: str, prompts: Sequence[str] | None = None, *, entropy: bool = False
+    texts: Sequence[str],
+    scorer: str,
+    prompts: Sequence[str] | None = None,
+    *,
+    entropy: bool = False,
+    words: Sequence[Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """The tokens of `texts` as rows of `SCHEMA`; `doc_id` is a text's number, "0" for the first.
 
-    `scorer` is the name of a params file. Warns of a text that cannot be scored, an empty one say.
-    Raises StudyError if there is no such scorer or it cannot be opened.
+    With `words`, a list for each text, the rows are these words (`WORD_SCHEMA`) in place of tokens; how
+    tokens are given to them is said in `lib.surprisal.listed`. `scorer` is the name of a params file, the
+    path of a model, or a name on the hub with a slash in it.
+
+    Warns of a text that cannot be scored, an empty one say. Raises StudyError if there is no such scorer,
+    it cannot be opened or tells nothing of words, or a list does not match its text.
     """
-    declared = load_scorer(scorer)
+    declared = _scorer(scorer)
     declared = declared.model_copy(
         update={"scoring": declared.scoring.model_copy(update={"entropy": entropy})}
     )
     given = prompts if prompts is not None else [""] * len(texts)
-    rows = [Text(str(i), prompt, text) for i, (prompt, text) in enumerate(zip(given, texts, strict=True))]
+    lists = [None] * len(texts) if words is None else [tuple(each) for each in words]
+    rows = [
+        Text(str(i), prompt, text, words=own)
+        for i, (prompt, text, own) in enumerate(zip(given, texts, lists, strict=True))
+    ]
+    for row in rows:
+        if row.words is not None:
+            listed.spans(row.text, row.words, row.doc_id)  # before a model is opened
     model = open_scoring_model(declared.weights)
+    if words is not None and (why := model.why_no_words):
+        raise StudyError(why)
     parts = [score_rows(model, declared.scoring, part) for part in _parts(rows)]
     for part in parts:
         for (doc_id, _), reason in part.not_scored.items():
             warnings.warn(f"Text {doc_id} is not scored: {reason}.", stacklevel=2)
+    if words is not None:
+        return pa.concat_tables([WORD_SCHEMA.empty_table(), *(part.words for part in parts)]).to_pandas()
     return pa.concat_tables([SCHEMA.empty_table(), *(part.tokens for part in parts)]).to_pandas()
+
+
+def _scorer(name: str) -> Scorer:
+    """The scorer of a params file, else of a path or of a name on the hub."""
+    if paths.source_file(name).exists():
+        return load_scorer(name)
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf" and path.exists():
+        return Scorer(kind="scorer", weights=LlamaCpp(backend="llama_cpp", file=str(path.resolve())))
+    if path.is_dir():
+        return Scorer(kind="scorer", weights=Transformers(backend="transformers", model=str(path.resolve())))
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return Scorer(kind="scorer", weights=Transformers(backend="transformers", model=name))
+    return load_scorer(name)  # says what there is
 
 
 def score_texts(run: Run) -> ScoringSummary:
@@ -136,7 +174,7 @@ def score_texts(run: Run) -> ScoringSummary:
         if row.status == "error" or not row.text
     }
     texts = [Text(row.doc_id, row.prompt, row.text, row.sample) for row in rows.itertuples()]
-    texts = [each for each in texts if each.key not in not_scored]
+    texts = _with_words(run, [each for each in texts if each.key not in not_scored])
     tokens_path = paths.surprisals(run.scorer_name, run.dataset_name, run.source_name)
     words_path = paths.words(run.scorer_name, run.dataset_name, run.source_name)
     made = _record(run)
@@ -166,6 +204,26 @@ def score_texts(run: Run) -> ScoringSummary:
         not_scored=not_scored,
         measured=measured,
     )
+
+
+def _with_words(run: Run, texts: list[Text]) -> list[Text]:
+    """`texts`, with the words that the dataset brings for people's.
+
+    A list is of the text as people wrote it, opening included, or of what comes after the opening. Raises
+    StudyError for a list that does not match its text, or a text without one.
+    """
+    declared = word_lists.of(run.dataset)
+    if declared is None or run.source.text_class != "human" or run.study.imported:
+        return texts
+    lists = word_lists.read(declared)
+    found = []
+    for each in texts:
+        if each.doc_id not in lists:
+            hint = nearest(each.doc_id, lists)
+            raise StudyError(f"The table of words {declared.file} has none of text {each.doc_id!r}; {hint}")
+        words = listed.after(each.prompt, each.text, lists[each.doc_id], each.doc_id)
+        found.append(replace(each, words=words))
+    return found
 
 
 def _import(run: Run, rows: pd.DataFrame, made: store.Record) -> None:
@@ -293,6 +351,11 @@ def _parts(texts: Sequence[Text]) -> Iterator[list[Text]]:
     return batches(texts, lambda text: _size([text]), CHARACTERS_PER_PART)
 
 
+def _lists(run: Run) -> dict[str, str]:
+    declared = word_lists.of(run.dataset)
+    return {"words": word_lists.identity(declared)} if declared and run.source.text_class == "human" else {}
+
+
 def _record(run: Run) -> store.Record:
     texts = paths.texts(run.dataset_name, run.source_name)
     if run.study.imported:
@@ -310,7 +373,7 @@ def _record(run: Run) -> store.Record:
     return store.record(
         "02_surprisal",
         parameters={"scorer": run.scorer_name, "weights": weights.deciding(declared), "scoring": scoring},
-        inputs={"texts": store.file_hash(texts), "weights": weights.identity(declared)},
+        inputs={"texts": store.file_hash(texts), "weights": weights.identity(declared)} | _lists(run),
         packages=packages,
         units=UNITS,
         code=code(run),

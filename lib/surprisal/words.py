@@ -82,7 +82,12 @@ def word_surprisal(
     """
     if not words.firsts:
         return np.empty(0), np.empty(0)
-    uncorrected = np.add.reduceat(surprisal.astype(np.float64), words.firsts)
+    firsts = np.array(words.firsts)
+    summed = surprisal.astype(np.float64)
+    if firsts[-1] == len(surprisal):  # the last word has no token of its own
+        summed = np.append(summed, 0.0)
+    uncorrected = np.add.reduceat(summed, firsts)
+    uncorrected[firsts == np.append(firsts[1:], len(surprisal))] = 0.0  # a word without a token of its own
     term = boundary[[*words.firsts, len(surprisal)], BEGINS].astype(np.float64)
     term[0] = boundary[0, BEGINS if marked else GOES_ON]
     term[words.settled] = 0.0
