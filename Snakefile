@@ -129,7 +129,7 @@ rule documents:
 
 rule generate:
     input:
-        lambda wildcards: inside(paths.source_file(wildcards.source)),
+        lambda wildcards: pattern(paths.source_file, wildcards.source),
         [] if study.imported else pattern(paths.documents, "{dataset}"),
     output:
         update(TEXTS),
@@ -145,7 +145,7 @@ rule generate:
 
 rule surprisal:
     input:
-        lambda wildcards: inside(paths.source_file(wildcards.scorer)),
+        lambda wildcards: pattern(paths.source_file, wildcards.scorer),
         TEXTS,
     output:
         update(SURPRISALS),

@@ -36,7 +36,7 @@ SHAPE = LlamaConfig(
     num_attention_heads=9,
     num_key_value_heads=3,
     max_position_embeddings=8_192,
-    rope_theta=100_000.0,
+    rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
     tie_word_embeddings=True,
 )
 SAMPLING = Sampling(temperature=0.9, top_p=0.95)
