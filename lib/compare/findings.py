@@ -168,21 +168,6 @@ def findings(
     ]
 
 
-def strongest(found: Sequence[Finding]) -> Finding:
-    """The finding to begin with: the largest decided difference, else the smallest p."""
-    decided = [f for f in found if f.direction in ("more", "less")]
-    if not decided:
-        return min(found, key=lambda f: f.p if np.isfinite(f.p) else 1)
-    return max(decided, key=_size)
-
-
-def _size(found: Finding) -> float:
-    """Between 0 and 1 for both effects: |delta|, and for a ratio r its like, |r − 1| / (r + 1)."""
-    if found.aspect == "level":
-        return abs(found.effect)
-    return abs(found.effect - 1) / (found.effect + 1)
-
-
 def tuned_pairs(classes: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
     """The pairs that the claim is about: "base" and "human" to the pairs of a tuned source with one."""
     tuned = [source for source, name in classes.items() if name in ("instruct", "rlhf")]
@@ -209,105 +194,6 @@ def pairs_to_begin_with(
         if other == "human" or families[pair[0]] == families[pair[1]]
     }
     return [pair for pair in pairs if frozenset(pair) in claimed] or pairs
-
-
-def tally(found: Sequence[Finding]) -> dict[Direction, int]:
-    """How many findings go which way."""
-    return {direction: sum(f.direction == direction for f in found) for direction in DIRECTIONS}
-
-
-def tally_sentence(found: Sequence[Finding], what: str) -> str:
-    """ "Of 6 comparisons of … 4 show more, 1 shows less, 1 is left open." `what` names the quantity."""
-    if not found:
-        return f"There is no comparison of {what}."
-    counts = tally(found)
-    words = {
-        "more": ("shows more", "show more"),
-        "less": ("shows less", "show less"),
-        "no difference": ("shows no difference", "show no difference"),
-        "undecided": ("is left open", "are left open"),
-    }
-    parts = [f"{count} {words[way][count != 1]}" for way, count in counts.items() if count]
-    if len(parts) == 1:
-        noun = "The one comparison" if len(found) == 1 else f"All {len(found)} comparisons"
-        return f"{noun} of {what} {parts[0].split(' ', 1)[1]}."
-    return f"Of {len(found)} comparisons of {what}, {', '.join(parts[:-1])} and {parts[-1]}."
-
-
-def answer(tests: pd.DataFrame, classes: Mapping[str, str], metric: str = "uid_variance") -> dict[str, str]:
-    """The study's question answered: keys "level_base", "spread_base", "level_human", "spread_human".
-
-    Each is a sentence about the tuned models against the base models, and against people.
-    """
-    others = {"base": "the base models", "human": "people"}
-    sentences = {}
-    for other, pairs in tuned_pairs(classes).items():
-        for aspect in DIFFERENCE:
-            found = tested(tests, metric, pairs, aspect)
-            sentences[f"{aspect}_{other}"] = _claim(found, others[other], aspect, NAMES.get(metric, metric))
-    return sentences
-
-
-def verdict(
-    tests: pd.DataFrame, classes: Mapping[str, str], other: str = "base", metric: str = "uid_variance"
-) -> str:
-    """What became of both halves of the claim under test: tuned models' texts against those of `other`.
-
-    `other` is "base" or "human".
-    """
-    others = {"base": "base models", "human": "people"}[other]
-    level, spread = (tested(tests, metric, tuned_pairs(classes)[other], aspect) for aspect in DIFFERENCE)
-    if not level:
-        return f"No tuned model was compared with {others}."
-    more_uniform, more_alike = _standing(level), _standing(spread)
-    claim = f"That tuned models' texts are more uniform than those of {others}"
-    if more_uniform == more_alike:
-        return f"{claim}, and that they differ less among themselves, {more_uniform}."
-    return f"{claim} {more_uniform}; that they differ less among themselves {more_alike}."
-
-
-def _standing(found: Sequence[Finding]) -> str:
-    """What `found` say of the claim that the first of each pair has less."""
-    ways = {f.direction for f in found}
-    if ways == {"no difference"}:
-        return "is ruled out by this study, within its margin"
-    if not ways & {"more", "less"}:
-        return "is neither found by this study nor ruled out"
-    if ways == {"less"}:
-        return "is what this study finds"
-    if ways == {"more"}:
-        return "is the reverse of what this study finds"
-    if "less" not in ways:
-        return "is not found by this study, and for some models the reverse is"
-    return "is what this study finds for some models" + (", and the reverse for others" * ("more" in ways))
-
-
-def tested(
-    tests: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]], aspect: Aspect
-) -> list[Finding]:
-    """The findings of those `pairs` that were tested, in either order."""
-    there = {frozenset(pair) for pair in zip(tests["group_a"], tests["group_b"], strict=True)}
-    return [finding(tests, metric, a, b, aspect) for a, b in pairs if frozenset((a, b)) in there]
-
-
-def _claim(found: Sequence[Finding], other: str, aspect: Aspect, metric: str) -> str:
-    tuned = f"Tuned models' texts and those of {other}"
-    if not found:
-        return f"{tuned} were not compared."
-    quantity = metric if aspect == "level" else f"spread of {metric} between texts"
-    counts = tally(found)
-    ways = [way for way, count in counts.items() if count]
-    if len(ways) > 1:
-        return tally_sentence(found, f"tuned models with {other} in {quantity}")
-    match ways[0]:
-        case "more" | "less":
-            return (
-                f"Tuned models' texts have {ways[0]} {quantity} than those of {other}, in every comparison."
-            )
-        case "no difference":
-            return f"{tuned} show no difference in {quantity}, within the stated margin."
-        case _:
-            return f"{tuned} could not be told apart in {quantity}, nor shown to be alike."
 
 
 def agreement(first: Sequence[Finding], second: Sequence[Finding]) -> dict[str, int]:
