@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from lib import paths
 from lib.errors import StudyError, nearest
-from lib.params import varying
+from lib.params import varying, yaml_files
 from lib.params.corpora import Dataset
 from lib.params.sources import AnySource, Model, OpenAI, Scorer, Source
+
+LONGEST_VALUE = 80  # characters of a wrong value that a sentence quotes
 
 
 def load_source(name: str) -> Source:
@@ -61,7 +62,7 @@ def source_names() -> list[str]:
     return [
         path.stem
         for path in sorted(paths.source_file("x").parent.glob("*.yaml"))
-        if (yaml.safe_load(path.read_text()) or {}).get("kind") != "scorer"
+        if (yaml_files.load(path) or {}).get("kind") != "scorer"
     ]
 
 
@@ -70,12 +71,7 @@ def read(path: Path, adapter: TypeAdapter, what: str, name: str) -> Any:
         hint = nearest(name, (file.stem for file in path.parent.glob("*.yaml")))
         raise StudyError(f"There is no {what} {name!r} ({path.relative_to(paths.root())}); {hint}")
     shown = str(path.relative_to(paths.root()))
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        raise StudyError(f"{shown} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from error
+    content = yaml_files.load(path)
     return validated(adapter, content, shown)
 
 
@@ -85,6 +81,15 @@ def validated(adapter: TypeAdapter, content: object, where: str) -> Any:
         return adapter.validate_python(content)
     except ValidationError as error:
         raise StudyError(f"{where}: {_sentence(error, adapter)}") from None
+
+
+def shortened(value: object) -> str:
+    """`value` as Python writes it, cut to what a sentence can hold."""
+    try:
+        written = repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
+    return written if len(written) <= LONGEST_VALUE else f"{written[:LONGEST_VALUE]}…"
 
 
 def _sentence(error: ValidationError, adapter: TypeAdapter) -> str:
@@ -99,8 +104,8 @@ def _sentence(error: ValidationError, adapter: TypeAdapter) -> str:
             said = str(first["ctx"]["error"])
             return said if said.endswith((".", "?")) else f"{said}."
         case _:
-            message = first["msg"][0].lower() + first["msg"][1:]
-            return f"`{field}` is {first['input']!r}, but {message.replace('input should', 'it should')}."
+            message = (first["msg"][0].lower() + first["msg"][1:]).replace("input should", "it should")
+            return f"`{field}` is {shortened(first['input'])}, but {message}."
 
 
 # Pydantic puts the member of a union that was chosen into the path of a field.
