@@ -126,4 +126,9 @@ def make_small_study(root: Path) -> None:
     (root / "params" / "studies" / "small.yaml").write_text(SMALL_STUDY)
     for name in ("tiny-base", "tiny-rlhf"):
         file = root / "params" / f"{name}.yaml"
-        file.write_text(file.read_text().replace("generate: 150", "generate: 10").replace("320", "48"))
+        file.write_text(
+            file.read_text()
+            .replace("generate: 150", "generate: 10")
+            .replace("min_tokens: 48, ", "")
+            .replace("320", "48")
+        )

@@ -14,7 +14,7 @@ import torch
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
-from lib.backends.drawing import draw, uniforms
+from lib.backends.drawing import draw, not_yet, uniforms
 from lib.params import Sampling
 
 BATCH = 64  # texts that are written at once
@@ -142,8 +142,9 @@ class Continuation:
         """Each row with its new ids, up to and with its end marker."""
         while self.waiting or self.going:
             self._fill()
+            early = [len(one.new) < self.sampling.min_tokens for one in self.going]
             drawn = draw(
-                self._logits(),
+                not_yet(self._logits(), sorted(self.ends), early),
                 torch.tensor([one.numbers[len(one.new)] for one in self.going], dtype=torch.float64).to(
                     self.model.device
                 ),

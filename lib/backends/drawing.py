@@ -1,6 +1,7 @@
 """Drawing the next token, the same for every backend that sees logits."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -30,6 +31,16 @@ def draw(logits: torch.Tensor, numbers: torch.Tensor, temperature: float, top_p:
     below_top = (logits - logits.amax(-1, keepdim=True)).mul_(math.log2(math.e) / temperature)
     weights = below_top.exp2_()
     return _of_all(weights, numbers) if top_p == 1 else _of_nucleus(weights, numbers, top_p)
+
+
+def not_yet(logits: torch.Tensor, ends: Sequence[int], early: Sequence[bool]) -> torch.Tensor:
+    """`logits` [n, v] with the end markers `ends` impossible in the rows that are `early` [n]."""
+    rows = [row for row, too_early in enumerate(early) if too_early]
+    if not rows or not ends:
+        return logits
+    held = logits.clone()
+    held[torch.tensor(rows)[:, None], torch.tensor(list(ends))] = -math.inf
+    return held
 
 
 def _of_all(weights: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:

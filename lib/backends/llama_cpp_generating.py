@@ -1,12 +1,13 @@
 """Texts written by a GGUF file in llama.cpp."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from lib.backends import prompts
-from lib.backends.drawing import draw, uniforms
+from lib.backends.drawing import draw, not_yet, uniforms
 from lib.backends.generating import UNWATCHED, Completion, Request, Watch
 from lib.backends.llama_cpp_model import LlamaCppModel
 from lib.params import LlamaCpp, Sampling
@@ -19,6 +20,11 @@ class LlamaCppGenerator:
 
     def __init__(self, weights: LlamaCpp) -> None:
         self.model = LlamaCppModel(weights, dtype="float16")
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Every id that ends a text."""
+        return [id_ for id_ in range(self.model.vocabulary) if self.model.is_end(id_)]
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, watch: Watch = UNWATCHED
@@ -57,10 +63,14 @@ class LlamaCppGenerator:
             batch = ids[begin : begin + size]
             row = self.model.logits(batch, begin, len(batch) - 1)
         new: list[int] = []
+        ends = self.ends if sampling.min_tokens else []
         while True:
             step = len(new)
             drawn = draw(
-                torch.from_numpy(row), numbers[step : step + 1], sampling.temperature, sampling.top_p
+                not_yet(torch.from_numpy(row), ends, [step < sampling.min_tokens]),
+                numbers[step : step + 1],
+                sampling.temperature,
+                sampling.top_p,
             )
             new.append(int(drawn))
             watch.tokens(1)

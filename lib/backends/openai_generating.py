@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from lib.backends import prompts
 from lib.backends.generating import UNWATCHED, Completion, Request, Watch
 from lib.backends.openai_client import EmptyAnswerError, Server
+from lib.errors import StudyError
 from lib.params import OpenAI, Sampling
 
 
@@ -31,6 +32,11 @@ class ServerGenerator:
         self, requests: Sequence[Request], sampling: Sampling, watch: Watch = UNWATCHED
     ) -> list[Completion]:
         """A completion per request. Raises StudyError if the server refuses every text."""
+        if sampling.min_tokens:
+            raise StudyError(
+                "A model behind a server cannot be kept from ending a text; take `min_tokens` out of its "
+                "`sampling`."
+            )
         with ThreadPoolExecutor(self.concurrency) as pool:
             asked = [pool.submit(self._completion, request, sampling) for request in requests]
             numbers = {one: number for number, one in enumerate(asked)}

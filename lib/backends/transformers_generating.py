@@ -7,7 +7,7 @@ from transformers import DynamicCache
 
 from lib.backends import continuing, memory, prompts, transformers_models
 from lib.backends.continuing import Continuation, Row
-from lib.backends.drawing import draw, uniforms
+from lib.backends.drawing import draw, not_yet, uniforms
 from lib.backends.generating import UNWATCHED, Completion, Request, Watch
 from lib.backends.packed import pack
 from lib.errors import StudyError
@@ -128,7 +128,9 @@ class TransformersGenerator:
                 use_cache=True,
                 logits_to_keep=1,
             )
-            drawn = draw(output.logits[:, -1], numbers[:, step], sampling.temperature, sampling.top_p)
+            early = [step < sampling.min_tokens] * len(going)
+            logits = not_yet(output.logits[:, -1], sorted(self.ends), early)
+            drawn = draw(logits, numbers[:, step], sampling.temperature, sampling.top_p)
             watch.tokens(len(going))
             for i, token in zip(going, drawn.tolist(), strict=True):
                 new[i].append(token)

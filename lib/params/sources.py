@@ -56,6 +56,7 @@ class Sampling(Declared):
     temperature: float = Field(0.9, ge=0, le=5)
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(2048, ge=1, description="new tokens at most")
+    min_tokens: int = Field(0, ge=0, description="new tokens before which a text cannot end")
     max_retries: int = Field(3, ge=0, le=100)
     min_characters: int = Field(200, ge=0, description="a shorter text is tried again")
     seed: int = Field(0, ge=0)

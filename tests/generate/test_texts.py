@@ -49,6 +49,19 @@ def test_max_tokens_bounds_a_text(small_study):
     assert "length" in set(rows["finish_reason"])
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_least_length_forbids_the_end_and_changes_nothing_else(plain):
+    generator = open_generator(Transformers(backend="transformers", model="data/models/tiny-base"))
+    generator.plain = plain  # both ways of going on
+    requests = [Request("Arrays\n\nAn array has", seed=seed) for seed in range(24)]
+    free = generator.generate(requests, Sampling(max_tokens=24))
+    held = generator.generate(requests, Sampling(max_tokens=24, min_tokens=12))
+    assert min(each.tokens for each in free) < 12 <= min(each.tokens for each in held)
+    long = [i for i, each in enumerate(free) if each.tokens > 12]
+    assert len(long) > 5
+    assert [held[i].text for i in long] == [free[i].text for i in long]
+
+
 def test_max_retries_is_how_often_a_short_text_is_tried_again(small_study):
     assert set(written()["retries"]) == {0}
     rows = written(max_retries=2, max_tokens=3)  # too few for 200 characters
