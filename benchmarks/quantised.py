@@ -1,6 +1,6 @@
 """Scoring a GGUF file: this project, bare llama_decode, and llama-cpp-python's own completions.
 
-python benchmarks/gguf.py [--texts 200] [--completions 3] [--rounds 5]
+python benchmarks/quantised.py [--texts 200] [--completions 3] [--rounds 5]
 
 The demo base model as Q8_0, texts of up to 400 tokens; tokens per second, the best of the rounds.
 """
