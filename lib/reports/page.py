@@ -6,6 +6,8 @@ as Vega-Lite, which the page's own copy of Vega brings to life.
 
 import html
 import json
+import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 
-from lib import paths
+from lib import paths, store
 from lib.figures.theme import lean
 from lib.reports import cells
 
@@ -84,11 +86,21 @@ def page_of(template: str, **values: Any) -> str:
 
 
 def write_page(path: Path, page: str) -> Path:
-    """Write `page` as `path` in one step, so that nobody reads half of it; return `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(page)
-    temporary.replace(path)
+    """Write `page` as `path` in one step, so that nobody reads half of it; return `path`.
+
+    Several processes may write one page at once; the last is kept. Raises StudyError where the disk or
+    the permissions do not allow it.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with store.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(page, encoding="utf-8")
+            temporary.replace(path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
     return path
 
 
