@@ -1,11 +1,13 @@
-"""How long step 04 takes: 11,000 texts, 7 sources, 3 datasets, all tests, 10,000 bootstrap draws.
+"""How long step 04 takes, and how much memory: 7 sources, 3 datasets, all tests, five hypotheses.
 
-python benchmarks/comparing.py [--metrics 34] [--texts 11000]
+python benchmarks/comparing.py [--metrics 35] [--texts 11000]
+python benchmarks/comparing.py --metrics 10 --texts 700000     100,000 documents, as a large study has
 """
 
 import argparse
 import json
 import os
+import resource
 import time
 from itertools import combinations
 
@@ -14,6 +16,8 @@ import pandas as pd
 
 from lib.compare import bootstrap, mixed
 from lib.compare.comparison import pairwise_tests
+from lib.compare.hypotheses import answers
+from lib.params import Contrast, Hypothesis
 from lib.uid.measures import METRICS
 
 DATASETS = ("daily_dialog", "news", "stories")
@@ -38,6 +42,28 @@ def texts(total: int, sources: int, metrics: int, seed: int = 0) -> pd.DataFrame
     return pd.concat(tables, ignore_index=True)
 
 
+def contrasts() -> list[Contrast]:
+    """Five hypotheses in the manner of C1 to C3, of the classes that `texts` gives the sources."""
+    classes = {
+        name: [f"source_{i}" for i in range(number, 7, 4)]
+        for number, name in enumerate(("human", "base", "instruct", "rlhf"))
+    }
+    asked = [
+        ("base", "human", "level"),
+        ("rlhf", "human", "level"),
+        ("rlhf", "base", "level"),
+        ("rlhf", "base", "spread"),
+        ("rlhf", "instruct", "spread"),
+    ]
+    made = []
+    for of, against, aspect in asked:
+        sides = [{source: 1 / len(classes[name]) for source in classes[name]} for name in (of, against)]
+        said = {"sentence": f"{of} and {against}", "metric": "metric_1", "aspect": aspect, "expect": "less"}
+        declared = Hypothesis.model_validate(said | {"of": list(sides[0]), "against": list(sides[1])})
+        made.append(Contrast(f"{aspect} {of} {against}", declared, *sides))
+    return made
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--metrics", type=int, default=len(METRICS), help="all of step 03 by default")
@@ -49,6 +75,14 @@ def main() -> None:
     started, cpu = time.perf_counter(), time.process_time()
     tests = pairwise_tests(rows, pairs, names)
     tested = {"tests_seconds": time.perf_counter() - started, "tests_cpu_seconds": time.process_time() - cpu}
+    started, cpu = time.perf_counter(), time.process_time()
+    answers({"scorer": rows}, contrasts())
+    tested |= {
+        "hypotheses_seconds": time.perf_counter() - started,
+        "hypotheses_cpu_seconds": time.process_time() - cpu,
+        "peak_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+    }
+    print(json.dumps(tested), flush=True)
     started = time.perf_counter()
     mixed.fit_models(rows, [names[-1]])
     made = {

@@ -79,7 +79,6 @@ def test_imports_have_no_circle(imports: networkx.DiGraph) -> None:
     assert [" → ".join(circle) for circle in networkx.simple_cycles(imports)] == []
 
 
-@pytest.mark.xfail(reason="two modules of step 04 are still to be cut")
 def test_no_module_is_long() -> None:
     lengths = {name: len(file.read_text().splitlines()) for name, file in modules().items()}
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
