@@ -17,6 +17,14 @@ s₁ … s_N of a text's tokens, in bits, and their mean m:
 | autocorrelation | Σ (sᵢ − m)(sᵢ₊₁ − m) / Σ (sᵢ − m)² | lag 1; Box & Jenkins 1976 |
 | uid_variance_first_n | uid_variance of the first 64 tokens, missing in shorter texts | length-free |
 | moving_ttr | mean share of distinct tokens in windows of 50 | Covington & McFall 2010 |
+| sentence_variance | variance of the sentences' mean surprisals: global uniformity | Gwak, Son & Kim 2025 |
+| sentence_pairwise | mean squared step between neighbouring sentences' means: local | ibid. |
+| spectral_peak | max Pₖ / Σ Pₖ, k ≤ N/2, Pₖ = |Σ (sⱼ − m) e^(−2πijk/N)|² | Fisher 1929; Ou et al. 2025 |
+
+Gwak, Son & Kim (arXiv 2510.06953) set local against global uniformity of the steps of a reasoning, in
+entropy; here the steps are sentences, in surprisal. Periods along a text are looked for by Tsipidi et al.
+(2025, arXiv 2506.03902) and Ou et al. (2025, arXiv 2510.27241); `spectral_peak` is the share of the
+variance that the strongest period has, 1 for a pure wave and small for noise.
 
 `word_…` are the same of the words' surprisal, corrected for white space (`lib.surprisal.words`). The three
 numbers 1.25, 64 and 50 are settings of a study. What a text is too short for is missing, never 0:
@@ -39,7 +47,7 @@ from lib.datasets.document import KEYS, Key
 from lib.datasets.sentences import sentences
 from lib.params import UidSettings, language_of
 from lib.params.run import Run, command
-from lib.uid.series import Block, Series, codes, divide, of_blocks, previous
+from lib.uid.series import Block, Series, codes, divide, of_blocks, previous, sentences_of
 
 OF_A_SERIES = {
     "mean_surprisal": "bits",
@@ -68,7 +76,12 @@ METRICS = {
     "moving_ttr": "ratio",
     "words": "words",
     **{f"word_{name}": unit for name, unit in OF_A_SERIES.items()},
+    "sentence_variance": "bits²",
+    "sentence_pairwise": "bits²",
+    "spectral_peak": "ratio",
 }
+OF_SENTENCES = ("uid_variance_sentence", "uid_pairwise_sentence", "sentence_variance", "sentence_pairwise")
+SHORTEST_WAVE, SMALLEST_WAVE = 4, 1e-3  # tokens and bits below which a text has no period
 COUNTS = ("tokens", "vocab_size", "words")
 SCHEMA = pa.schema(
     [
@@ -164,7 +177,8 @@ def metrics(
     def measured_words(block: Block) -> dict[str, np.ndarray]:
         return Measures(block, [starts[key] for key in block.keys], settings).columns(of_words)
 
-    columns = ["surprisal", *(["end"] if any(name.endswith("_sentence") for name in names) else [])]
+    ends = any(name.removeprefix("word_") in OF_SENTENCES for name in names)
+    columns = ["surprisal", *(["end"] if ends else [])]
     table = _joined(of_blocks(measured_tokens, tokens, ["token", *columns]))
     table = table.rename(columns={"count": "tokens"})
     if of_words:
@@ -280,6 +294,33 @@ class Measures:
     def uid_pairwise_sentence(self) -> np.ndarray:
         return self.over_sentences(self.sentences.of_neighbours(self.steps**2))
 
+    @cached_property
+    def sentence_means(self) -> tuple[Series, np.ndarray]:
+        """The sentences of each text as a series of their own, and the mean of each, [sentences]."""
+        of_texts = Series(np.searchsorted(self.sentences.starts, self.series.starts), len(self.sentences))
+        return of_texts, self.sentences.mean(self.s)
+
+    @property
+    def sentence_variance(self) -> np.ndarray:
+        of_texts, means = self.sentence_means
+        variance = of_texts.mean((means - of_texts.spread(of_texts.mean(means))) ** 2)
+        return np.where(of_texts.lengths > 1, variance, np.nan)
+
+    @property
+    def sentence_pairwise(self) -> np.ndarray:
+        of_texts, means = self.sentence_means
+        return of_texts.of_neighbours(np.diff(means) ** 2)
+
+    @property
+    def spectral_peak(self) -> np.ndarray:
+        varies = self.series.maximum(self.s) - self.series.minimum(self.s) > SMALLEST_WAVE
+        found = np.full(len(self.series), np.nan)
+        for i in np.flatnonzero(varies & (self.series.lengths >= SHORTEST_WAVE)):
+            wave = self.deviation[self.series.starts[i] : self.series.ends[i]]
+            power = np.abs(np.fft.rfft(wave)[1:]) ** 2
+            found[i] = power.max() / power.sum()
+        return found
+
     @property
     def coefficient_of_variation(self) -> np.ndarray:
         return divide(np.sqrt(self.uid_variance), self.mean_surprisal)
@@ -322,24 +363,6 @@ class Measures:
         return np.where(windows > 0, total / np.maximum(windows, 1), np.nan)
 
 
-def sentences_of(series: Series, ends: np.ndarray, starts: Sequence[np.ndarray]) -> Series:
-    """The sentences that the values of each text lie in; a token is where its last character is.
-
-    `ends` [values] are character offsets within the text, which only rise; `starts` are those of the
-    sentences of each text.
-    """
-    later = [of_text[1:] for of_text in starts]  # what stands before the first belongs to it
-    text = np.repeat(np.arange(len(later)), [len(of_text) for of_text in later])
-    begins = np.concatenate(later) if later else np.empty(0, dtype=np.int64)
-    # Offsets as if the texts stood one after the other, each as long as the longest.
-    longest = 1 + max(int(ends.max(initial=0)), int(begins.max(initial=0)))
-    placed = ends + series.spread(np.arange(len(series)) * longest)
-    begun = np.zeros(series.size + 1, dtype=bool)
-    begun[series.starts] = True
-    begun[np.searchsorted(placed, begins + text * longest, side="right")] = True
-    return Series(np.flatnonzero(begun[:-1]), series.size)
-
-
 def totals_table(rows: pd.DataFrame) -> pd.DataFrame:
     """One row: texts, tokens, and Pearson's r of each pair of the headline metrics."""
     totals: dict[str, Any] = {"texts": len(rows), "tokens": int(rows["tokens"].sum())}
@@ -351,6 +374,7 @@ def totals_table(rows: pd.DataFrame) -> pd.DataFrame:
 def summary_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean, median, standard deviation, extremes and missing values of the first metrics."""
     names = ["tokens", "mean_surprisal", "uid_variance", "uid_pairwise", "vocab_size", "sentence_length"]
+    names += ["sentence_variance", "sentence_pairwise", "spectral_peak"]
     table = rows[names].agg(["mean", "median", "std", "min", "max"]).T
     table["missing"] = rows[names].isna().sum()
     return table.reset_index(names="metric").assign(unit=lambda t: t["metric"].map(METRICS))

@@ -88,6 +88,24 @@ def previous(codes: np.ndarray) -> np.ndarray:
     return found
 
 
+def sentences_of(series: Series, ends: np.ndarray, starts: Sequence[np.ndarray]) -> Series:
+    """The sentences that the values of each text lie in; a token is where its last character is.
+
+    `ends` [values] are character offsets within the text, which only rise; `starts` are those of the
+    sentences of each text.
+    """
+    later = [of_text[1:] for of_text in starts]  # what stands before the first belongs to it
+    text = np.repeat(np.arange(len(later)), [len(of_text) for of_text in later])
+    begins = np.concatenate(later) if later else np.empty(0, dtype=np.int64)
+    # Offsets as if the texts stood one after the other, each as long as the longest.
+    longest = 1 + max(int(ends.max(initial=0)), int(begins.max(initial=0)))
+    placed = ends + series.spread(np.arange(len(series)) * longest)
+    begun = np.zeros(series.size + 1, dtype=bool)
+    begun[series.starts] = True
+    begun[np.searchsorted(placed, begins + text * longest, side="right")] = True
+    return Series(np.flatnonzero(begun[:-1]), series.size)
+
+
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Element by element; missing where the denominator is 0."""
     out = np.full(np.shape(numerator), np.nan)

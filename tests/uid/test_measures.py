@@ -71,14 +71,28 @@ def mean_square_step(s):
     return statistics.fmean((b - a) ** 2 for a, b in pairwise(s)) if len(s) > 1 else math.nan
 
 
-def by_sentence(text):
-    """The surprisals of each sentence of two tokens or more; a token is where its last character is."""
+def by_sentence(text, shortest=2):
+    """The surprisals of each sentence of `shortest` tokens or more; a token is where it ends."""
     starts = [0, *(start for start, _ in spans("".join(token for token, _ in text))[1:])]
     found, end = [[] for _ in starts], 0
     for token, surprisal in text:
         end += len(token)
         found[max(i for i, start in enumerate(starts) if start <= end - 1)].append(surprisal)
-    return [s for s in found if len(s) > 1]
+    return [s for s in found if len(s) >= shortest]
+
+
+def peak(s):
+    """The share of the strongest frequency in the power of all, each summed as it is written."""
+    if len(s) < 4 or max(s) - min(s) <= 1e-3:
+        return math.nan
+    n, mean = len(s), statistics.fmean(s)
+    power = []
+    for k in range(1, n // 2 + 1):
+        waves = [(x - mean, 2 * math.pi * j * k / n) for j, x in enumerate(s)]
+        power.append(
+            sum(x * math.cos(a) for x, a in waves) ** 2 + sum(x * math.sin(a) for x, a in waves) ** 2
+        )
+    return max(power) / sum(power)
 
 
 def literal(text, corpus_mean):
@@ -102,7 +116,11 @@ def literal(text, corpus_mean):
     if n < 2:
         return found
     sentences = by_sentence(text)
+    means = [statistics.fmean(each) for each in by_sentence(text, shortest=1)]
     return found | {
+        "sentence_variance": variance(means),
+        "sentence_pairwise": mean_square_step(means),
+        "spectral_peak": peak(s),
         "local_difference": statistics.fmean(abs(b - a) for a, b in pairwise(s)),
         "super_linear_cost": statistics.fmean(x**1.5 for x in s),
         "corpus_deviation": statistics.fmean((x - corpus_mean) ** 2 for x in s),
@@ -159,6 +177,14 @@ def test_scale_free_metrics_equal_numpy(tmp_path):
     assert row["pairwise_ratio"] == pytest.approx(np.mean(np.diff(s) ** 2) / s.var())
     d = s - s.mean()
     assert row["autocorrelation"] == pytest.approx((d[1:] @ d[:-1]) / (d @ d))
+
+
+def test_a_wave_has_one_peak_and_noise_has_none(tmp_path):
+    wave = [5 + 3 * math.sin(2 * math.pi * i / 10) for i in range(200)]
+    noise = np.random.default_rng(1).gamma(2, 2, 200)
+    rows = measured(tmp_path, [[("a", x) for x in wave], [("a", x) for x in noise]])
+    assert rows[0]["spectral_peak"] == pytest.approx(1)
+    assert rows[1]["spectral_peak"] < 0.15
 
 
 def test_a_text_of_one_token_has_a_mean_and_no_uniformity(tmp_path):
