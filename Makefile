@@ -33,6 +33,11 @@ lint: $(INSTALLED)  ## check style and types
 
 extras: $(INSTALLED)  ## install what GGUF models and servers need (llama.cpp is compiled: a C++ compiler, some minutes)
 	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock -e ".[gguf,server]"
+	@$(BIN)/python -m lib.backends.llama_cpp_probe || { \
+		echo "Building llama.cpp once more, portably."; \
+		CMAKE_ARGS="$$($(BIN)/python -m lib.backends.llama_cpp_probe --portable)" $(BIN)/python -m pip install --quiet \
+			--force-reinstall --no-deps --no-cache-dir --no-binary llama-cpp-python -c requirements-extras.lock llama-cpp-python \
+		&& $(BIN)/python -m lib.backends.llama_cpp_probe; }
 
 bench: $(INSTALLED)  ## measure speed and memory (installs the engines that it compares with)
 	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock -e ".[bench,gguf]"

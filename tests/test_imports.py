@@ -5,12 +5,12 @@ import shutil
 import pytest
 
 from lib import imports
-from lib.surprisal.scoring import BACKENDS
+from lib.backends.engines import ENGINES
 from lib.uid import measures
 
 
 def of_scoring(backend: str) -> set[str]:
-    return set(imports.closure("lib.surprisal.scoring", BACKENDS[backend][0]))
+    return set(imports.closure("lib.surprisal.scoring", ENGINES[backend].reading_module))
 
 
 def test_surprisals_follow_from_all_that_their_own_engine_imports():
@@ -18,7 +18,7 @@ def test_surprisals_follow_from_all_that_their_own_engine_imports():
     assert {
         f"lib.backends.{name}" for name in ("transformers_models", "memory", "weights", "softmax")
     } <= ours
-    assert {"lib.surprisal.rows", "lib.surprisal.windows", "lib.surprisal.words"} <= ours
+    assert {"lib.surprisal.rows", "lib.backends.windows", "lib.surprisal.words"} <= ours
     assert "lib.backends.llama_cpp_model" not in ours
     others = of_scoring("llama_cpp")
     assert "lib.backends.llama_cpp_model" in others
@@ -28,7 +28,7 @@ def test_surprisals_follow_from_all_that_their_own_engine_imports():
 
 def test_no_data_follow_from_figures_or_reports():
     roots = ["lib.surprisal.scoring", *measures.CODE, "lib.compare.comparison", "lib.compare.hypotheses"]
-    roots += [module for module, _ in BACKENDS.values()]
+    roots += [engine.reading_module for engine in ENGINES.values()]
     assert not [name for name in imports.closure(*roots) if name.startswith(("lib.figures", "lib.reports"))]
 
 
@@ -37,7 +37,7 @@ def test_a_changed_line_changes_the_hash_of_what_imports_it_and_of_nothing_else(
     monkeypatch.setattr(imports, "LIB", tmp_path / "lib")
 
     def hashes() -> dict[str, str]:
-        found = {b: imports.code_hash("lib.surprisal.scoring", BACKENDS[b][0]) for b in BACKENDS}
+        found = {b: imports.code_hash("lib.surprisal.scoring", ENGINES[b].reading_module) for b in ENGINES}
         return found | {"uid": imports.code_hash(*measures.CODE)}
 
     before = hashes()
@@ -46,7 +46,7 @@ def test_a_changed_line_changes_the_hash_of_what_imports_it_and_of_nothing_else(
         ("figures/effects.py", set()),
         ("reports/page.py", set()),
         ("uid/series.py", {"uid"}),
-        ("surprisal/words.py", set(BACKENDS)),
+        ("surprisal/words.py", set(ENGINES)),
     ):
         path = tmp_path / "lib" / file
         content = path.read_text()

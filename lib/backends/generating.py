@@ -1,10 +1,10 @@
-"""What a generating backend is, and how to open the one that a model's weights name."""
+"""What step 01 asks of an engine: texts that go on from prompts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from lib.params import LlamaCpp, OpenAI, Sampling, Transformers, Weights
+from lib.params import Sampling
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Completion:
     seconds: float | None = None
     retries: int = 0
     error: str | None = None
+    reasoning: str | None = None  # what a server gives apart from the text
 
 
 def _nobody(*_: object) -> None:
@@ -68,20 +69,3 @@ class Generator(Protocol):
         Raises StudyError where none can be made.
         """
         ...
-
-
-def open_generator(weights: Weights) -> Generator:
-    """The model behind `weights`, ready to write. Raises StudyError if it cannot be opened."""
-    match weights:
-        case Transformers():
-            from lib.backends.transformers_generating import TransformersGenerator
-
-            return TransformersGenerator(weights)
-        case LlamaCpp():
-            from lib.backends.llama_cpp_generating import LlamaCppGenerator
-
-            return LlamaCppGenerator(weights)
-        case OpenAI():
-            from lib.backends.openai_generating import ServerGenerator
-
-            return ServerGenerator(weights)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import torch
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from lib.backends import prompts
 from lib.backends.drawing import draw, not_yet, uniforms
@@ -38,9 +37,7 @@ class LlamaCppGenerator:
 
     def _completion(self, request: Request, sampling: Sampling, watch: Watch) -> Completion:
         sent = self._sent(request)
-        ids = self.model.tokens(sent, special=request.chat)
-        if ids[:1] != [self.model.bos]:
-            ids = [self.model.bos, *ids]
+        ids = self._begun(sent, request)
         limit = min(sampling.max_tokens, self.model.context_length - len(ids))
         if limit < 1:
             error = f"the prompt has {len(ids)} tokens and the model's context is {self.model.context_length}"
@@ -53,6 +50,22 @@ class LlamaCppGenerator:
         return Completion(
             text if stopped else text.rstrip("\ufffd"), sent, len(new), "stop" if stopped else "length"
         )
+
+    def _begun(self, sent: str, request: Request) -> list[int]:
+        """The ids of `sent`, with one BOS before them if the file wants one.
+
+        Special tokens count as such only where a chat template wrote them, not in a prompt.
+        """
+        begin, prompt, end = prompts.around(sent, request.prompt) if request.chat else ("", sent, "")
+        if not request.chat or any(token in prompt for token in self.model.special_texts):
+            ids = [
+                *self.model.tokens(begin, special=True),
+                *self.model.tokens(prompt, within=bool(begin)),
+                *self.model.tokens(end, special=True, within=True),
+            ]
+        else:
+            ids = self.model.tokens(sent, special=True)
+        return [self.model.bos, *ids] if self.model.adds_bos and ids[:1] != [self.model.bos] else ids
 
     def _continue(self, ids: list[int], limit: int, seed: int, sampling: Sampling, watch: Watch) -> list[int]:
         """The new ids, up to and with the end marker."""
@@ -85,11 +98,10 @@ class LlamaCppGenerator:
         )
 
     def _template(self, messages: list[prompts.Message], *, add_generation_prompt: bool) -> str:
-        rendered = render_jinja_template(
-            conversations=[messages],
-            chat_template=self.model.chat_template,
+        return prompts.rendered(
+            self.model.chat_template or "",
+            messages,
             add_generation_prompt=add_generation_prompt,
             bos_token=self.model.special_text(self.model.bos),
             eos_token=self.model.special_text(self.model.eos),
         )
-        return str(rendered[0][0])

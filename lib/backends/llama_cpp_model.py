@@ -8,6 +8,7 @@ import ctypes
 import os
 import weakref
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from lib.errors import StudyError
 from lib.params import LlamaCpp
 
 TOKENS_PER_BATCH = 512
+UNJOINED = "\x01"  # a character that SentencePiece writes as a byte of its own, joined with nothing
 NUMBERS_OF_LOGITS = 512 * 32_768  # of a batch, at most: 64 MB
 
 
@@ -51,6 +53,8 @@ class LlamaCppModel:
         self.batch = self.c.llama_batch_init(self.batch_size, 0, 1)
         weakref.finalize(self, _free, self.c, self.batch, self.context, self.model)
         self.eos: int = self.c.llama_vocab_eos(self.vocab)
+        self.adds_bos = bool(self.c.llama_vocab_get_add_bos(self.vocab))
+        self._prefixed = self.c.llama_vocab_type(self.vocab) == self.c.LLAMA_VOCAB_TYPE_SPM
         self.bos: int = max(self.c.llama_vocab_bos(self.vocab), -1)
         if self.bos < 0:
             self.bos = self.eos
@@ -63,7 +67,7 @@ class LlamaCppModel:
         params = self.c.llama_context_default_params()
         params.n_ctx = self.context_length
         params.n_batch = params.n_ubatch = self.batch_size
-        params.n_threads = params.n_threads_batch = len(os.sched_getaffinity(0))
+        params.n_threads = params.n_threads_batch = _processors()
         if dtype == "float32":
             params.type_k = params.type_v = 0  # GGML_TYPE_F32
             params.flash_attn_type = 0  # off: it would round to half precision
@@ -75,13 +79,27 @@ class LlamaCppModel:
             )
         return context
 
-    def tokens(self, text: str, *, special: bool = False) -> list[int]:
-        """The ids of `text` without BOS; special tokens in it are taken literally unless `special`."""
+    def tokens(self, text: str, *, special: bool = False, within: bool = False) -> list[int]:
+        """The ids of `text` without BOS; special tokens in it are taken literally unless `special`.
+
+        SentencePiece puts a blank before a text; not if it stands `within` another.
+        """
+        if within and self._prefixed and text:
+            before = self.tokens(UNJOINED)
+            ids = self.tokens(UNJOINED + text, special=special)
+            if ids[: len(before)] == before:
+                return ids[len(before) :]
         raw = text.encode()
         room = len(raw) + 8
         ids = (self.c.llama_token * room)()
         count = self.c.llama_tokenize(self.vocab, raw, len(raw), ids, room, False, special)
         return list(ids[:count])
+
+    @cached_property
+    def special_texts(self) -> list[str]:
+        """How the special tokens are written."""
+        found = (self.special_text(i) for i in range(self.vocabulary) if self.is_special(i))
+        return [text for text in found if text]
 
     def piece(self, id_: int) -> bytes:
         """The bytes that a token stands for; none for special ones."""
@@ -133,6 +151,13 @@ class LlamaCppModel:
         if first >= count:
             return np.empty((0, self.vocabulary), dtype=np.float32)
         return as_array(self.c.llama_get_logits(self.context), (count - first, self.vocabulary))
+
+
+def _processors() -> int:
+    """Those that this process may use; Linux alone says which."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _free(c: Any, batch: Any, context: Any, model: Any) -> None:

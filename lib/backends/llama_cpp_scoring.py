@@ -9,23 +9,24 @@ from lib.backends.llama_cpp_model import LlamaCppModel
 from lib.backends.scoring import Encoding, Request, Scores, tile
 from lib.backends.softmax import Boundary, columns
 from lib.backends.vocabulary import why_no_words, word_begins
+from lib.backends.windowed import WindowedReader
 from lib.params import LlamaCpp
 
 
-class LlamaCppScoringModel:
+class LlamaCppScoringModel(WindowedReader):
     """Reads one text at a time; memory is bounded by the batch, whatever the vocabulary."""
 
     def __init__(self, weights: LlamaCpp) -> None:
         self.model = LlamaCppModel(weights)
         self.bos = self.model.bos
         self.parameters = self.model.parameters
-        self.context_length: int | None = self.model.context_length
-        size = self.model.vocabulary
+        self.context_length = self.model.context_length
+        self.vocabulary = size = self.model.vocabulary
         special = {i for i in range(size) if self.model.is_special(i)}
         self.pieces = [self.model.piece(i) for i in range(size)]
         spelled = {i: piece.decode(errors="replace") for i, piece in enumerate(self.pieces)}
         self.why_no_words = why_no_words([spelled[i] for i in spelled if i not in special])
-        self.word_begins: np.ndarray | None = None
+        self.word_begins = None
         self._boundary: Boundary | None = None
         if self.why_no_words is None:
             self.word_begins = word_begins(spelled, special, size)
@@ -33,12 +34,20 @@ class LlamaCppScoringModel:
             ends_word[[i for i in special if self.model.is_end(i)]] = True
             self._boundary = Boundary.of(ends_word)
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """See `ScoringModel.encode`. A text that its tokens do not spell has no tokens."""
-        return [self._encoding(text) for text in texts]
+    def encode(
+        self, texts: Sequence[str], after: Sequence[str] | None = None, *, special: bool = False
+    ) -> list[Encoding]:
+        """See `WindowedReader.encode`. A text that its tokens do not spell has no tokens."""
+        before = after or [""] * len(texts)
+        return [
+            self._encoding(text, within=bool(prompt), special=special)
+            for text, prompt in zip(texts, before, strict=True)
+        ]
 
-    def _encoding(self, text: str) -> Encoding:
-        ids = self.model.tokens(text)
+    def _encoding(self, text: str, *, within: bool, special: bool) -> Encoding:
+        ids = self.model.tokens(text, special=special, within=within)
+        if special:  # only its ids are wanted: special tokens spell nothing
+            return Encoding(np.asarray(ids, dtype=np.int64), *(np.zeros(len(ids), dtype=np.int64),) * 2)
         pieces = [self.pieces[i] for i in ids]
         raw, spelled = text.encode(), b"".join(pieces)
         if spelled == b" " + raw:  # SentencePiece puts a blank before every text
@@ -52,7 +61,7 @@ class LlamaCppScoringModel:
         return Encoding(np.asarray(ids, dtype=np.int64), starts, ends)
 
     def score(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores | None]:
-        """See `ScoringModel.score`."""
+        """See `WindowedReader.score`."""
         found: list[Scores | None] = []
         for request in requests:
             try:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from lib.backends import extras
+from lib.backends.bounded import within
 from lib.errors import StudyError
 from lib.params import OpenAI
 
@@ -17,8 +18,27 @@ ASK_AGAIN = {408, 409, 425, 429}  # and every status from 500 on
 NO_WAY = {401, 403, 404}  # wrong for every text: the key, the address or the model's name
 
 
+# What the client itself raises over an answer that is no JSON, or JSON of another shape.
+ODD = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
+
 class EmptyAnswerError(Exception):
     """The server answered, but there is nothing of use in the answer."""
+
+
+def part(of: Any, name: str) -> Any:
+    """A field of an answer, an object or a dict as the client took it; None where there is none."""
+    return of.get(name) if isinstance(of, dict) else getattr(of, name, None)
+
+
+def first_choice(answer: Any) -> Any:
+    """The first of an answer's choices. Raises EmptyAnswerError, with what the server says instead of one."""
+    choices = part(answer, "choices")
+    if isinstance(choices, list) and choices:
+        return choices[0]
+    said = part(answer, "error")
+    words = part(said, "message") or said
+    raise EmptyAnswerError(f"the server's answer has no choice{f': {words}' if words else ''}")
 
 
 class Asked(NamedTuple):
@@ -60,8 +80,8 @@ class Server:
             reraise=True,
         )
         try:
-            answer = asking(question, self.client)
-        except (self.openai.APIError, EmptyAnswerError, ValueError) as error:
+            answer = asking(lambda: within(self.weights.timeout, lambda: question(self.client)))
+        except (self.openai.APIError, EmptyAnswerError, TimeoutError, *ODD) as error:
             if getattr(error, "status_code", None) in NO_WAY:
                 raise self._refused(error) from error
             if isinstance(error, self.openai.APIConnectionError) and not self._timed_out(error):
@@ -74,20 +94,20 @@ class Server:
         status = getattr(error, "status_code", None)
         if isinstance(status, int):
             return status in ASK_AGAIN or status >= 500
-        # Without a status: no connection, a timeout, an answer that broke off or is no JSON.
-        return isinstance(error, (self.openai.APIError, EmptyAnswerError, ValueError))
+        # Without a status: no connection, a timeout, an answer that broke off or has another shape.
+        return isinstance(error, (self.openai.APIError, EmptyAnswerError, TimeoutError, *ODD))
 
     def _told(self, error: BaseException) -> str:
         if self._timed_out(error):
             return f"the server gave no answer within {self.weights.timeout:g} s"
         if isinstance(error, self.openai.APIConnectionError):
             return f"no connection to {self.weights.base_url} ({error.__cause__ or error})"
-        if isinstance(error, (ValueError, self.openai.APIResponseValidationError)):
+        if isinstance(error, (*ODD, self.openai.APIResponseValidationError)):
             return "the server's answer is no JSON of a completion"
         return self._without_key(error)
 
     def _timed_out(self, error: BaseException) -> bool:
-        return isinstance(error, self.openai.APITimeoutError)
+        return isinstance(error, (self.openai.APITimeoutError, TimeoutError))
 
     def _without_key(self, error: BaseException) -> str:
         """What the error says in one line; a server may well quote the key that it refuses."""

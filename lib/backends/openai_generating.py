@@ -1,6 +1,7 @@
 """Texts written by a model behind an OpenAI-compatible server: LM Studio, vLLM, llama.cpp and others."""
 
 import json
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from time import perf_counter
@@ -8,15 +9,32 @@ from typing import Any, NamedTuple
 
 from lib.backends import prompts
 from lib.backends.generating import UNWATCHED, Completion, Request, Watch
-from lib.backends.openai_client import EmptyAnswerError, Server
+from lib.backends.openai_client import Asked, EmptyAnswerError, Server, first_choice, part
 from lib.errors import StudyError
 from lib.params import OpenAI, Sampling
+
+# What servers call the end of a text that the model ended itself, and of one that was cut off.
+ENDS = {
+    "stop",
+    "eos",
+    "eos_token",
+    "end_turn",
+    "end_of_turn",
+    "end",
+    "stop_sequence",
+    "complete",
+    "eot",
+    "done",
+}
+CUT = {"length", "max_tokens", "max_length", "max_output_tokens", "model_length", "context_length"}
+MOST = 2**31 - 1  # tokens that a column holds
 
 
 class _Written(NamedTuple):
     text: str
     tokens: int
     finish_reason: str
+    reasoning: str | None = None
 
 
 class ServerGenerator:
@@ -27,6 +45,8 @@ class ServerGenerator:
         self.model = weights.model
         self.concurrency = weights.concurrency
         self.at_once = 4 * weights.concurrency
+        self.weights = weights
+        self._system_role = True  # until the server refuses one
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, watch: Watch = UNWATCHED
@@ -50,23 +70,12 @@ class ServerGenerator:
                 raise
 
     def _completion(self, request: Request, sampling: Sampling) -> Completion:
-        settings = {
-            "model": self.model,
-            "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": request.seed,
-        }
         began = perf_counter()
         if request.chat:
-            messages = prompts.conversation(request.prompt, request.system_prompt)
-            sent = json.dumps(messages, ensure_ascii=False)  # the server puts them into its template
-            asked = self.server.ask(
-                lambda client: _chat_answer(client.chat.completions.create(messages=messages, **settings)),
-                max_retries=sampling.max_retries,
-            )
+            sent, asked = self._chat(request, sampling)
         else:
             sent = prompts.raw(request.prompt, request.system_prompt)
+            settings = self._settings(request, sampling)
             asked = self.server.ask(
                 lambda client: _answer(client.completions.create(prompt=sent, **settings)),
                 max_retries=sampling.max_retries,
@@ -75,34 +84,80 @@ class ServerGenerator:
         if asked.error:
             return Completion("", sent, 0, None, seconds, asked.retries, asked.error)
         written: _Written = asked.answer
-        if written.finish_reason == "stop":
-            return Completion(written.text, sent, written.tokens, "stop", seconds, asked.retries)
-        if written.finish_reason == "length":
+        reason = written.finish_reason.lower()
+        how = (seconds, asked.retries, None, written.reasoning)
+        if reason in ENDS:
+            return Completion(written.text, sent, written.tokens, "stop", *how)
+        if reason in CUT:
             text = written.text.rstrip("\ufffd")  # cut off within a character
-            return Completion(text, sent, written.tokens, "length", seconds, asked.retries)
+            return Completion(text, sent, written.tokens, "length", *how)
         error = f"the server ended the text for another reason: {written.finish_reason}"
         return Completion("", sent, written.tokens, None, seconds, asked.retries, error)
 
+    def _chat(self, request: Request, sampling: Sampling) -> tuple[str, Asked]:
+        """The conversation as JSON (the server puts it into its template), and what came of it.
+
+        A server that refuses a system's message is asked again with the system prompt above the user's.
+        """
+        settings = self._settings(request, sampling)
+        role = self._system_role
+        messages = prompts.conversation(request.prompt, request.system_prompt, system_role=role)
+        asked = self.server.ask(
+            lambda client: _chat_answer(client.chat.completions.create(messages=messages, **settings)),
+            max_retries=sampling.max_retries,
+        )
+        if role and request.system_prompt and asked.error and _REFUSES_ROLE.search(asked.error):
+            self._system_role = False
+            return self._chat(request, sampling)
+        return json.dumps(messages, ensure_ascii=False), asked
+
+    def _settings(self, request: Request, sampling: Sampling) -> dict[str, Any]:
+        limit = "max_completion_tokens" if self.weights.max_completion_tokens else "max_tokens"
+        settings = {
+            "model": self.model,
+            limit: sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+        }
+        if self.weights.seed:
+            settings["seed"] = request.seed
+        if self.weights.extra_body:
+            settings["extra_body"] = self.weights.extra_body
+        return settings
+
+
+_REFUSES_ROLE = re.compile(
+    r"\bsystem\b.*\b(role|message|prompt)|\brole\b.*\bsystem\b|roles must alternate", re.IGNORECASE
+)
+
 
 def _answer(completion: Any) -> _Written:
-    choice = _first_choice(completion)
-    return _written(choice.text, choice, completion)
+    choice = first_choice(completion)
+    return _written(part(choice, "text"), choice, completion)
 
 
 def _chat_answer(completion: Any) -> _Written:
-    choice = _first_choice(completion)
-    return _written(getattr(choice.message, "content", None), choice, completion)
-
-
-def _first_choice(completion: Any) -> Any:
-    choices = getattr(completion, "choices", None)
-    if not choices:
-        raise EmptyAnswerError("the server's answer has no choice")
-    return choices[0]
+    choice = first_choice(completion)
+    message = part(choice, "message")
+    found = _written(part(message, "content"), choice, completion)
+    thought = part(message, "reasoning_content") or part(message, "reasoning")
+    return found._replace(reasoning=_whole(thought) if isinstance(thought, str) else None)
 
 
 def _written(text: Any, choice: Any, completion: Any) -> _Written:
     if not isinstance(text, str):
         raise EmptyAnswerError("the server's answer has no text")
-    usage = getattr(completion, "usage", None)
-    return _Written(text, getattr(usage, "completion_tokens", 0) or 0, choice.finish_reason or "stop")
+    reason = part(choice, "finish_reason")
+    if not isinstance(reason, str | None):
+        raise EmptyAnswerError("the server does not say why the text ends")
+    tokens = part(part(completion, "usage"), "completion_tokens")
+    known = isinstance(tokens, int) and 0 <= tokens <= MOST
+    return _Written(_whole(text), tokens if known else 0, reason or "stop")
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise EmptyAnswerError("the server's text has half a surrogate pair, which is no character") from None
+    return text

@@ -10,20 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from lib.backends.openai_client import Asked, EmptyAnswerError, Server
+from lib.backends.openai_client import Asked, EmptyAnswerError, Server, first_choice, part
 from lib.backends.scoring import Reading, tile
 from lib.errors import StudyError
-from lib.params import OpenAI
+from lib.params import OpenAI, Scoring
 
 MAX_RETRIES = 5
 SAMPLE = "The quick brown fox jumps over the lazy dog."
+ROUNDED = 1e-4  # nats above 0 that half precision and rounding make of a certain token
 NEARLY = 0.1  # nats: how far two answers of one server may be apart for the same token
 
 
 class ServerScoringModel:
     """Sends prompt and text as one string, of which the server makes tokens of its own."""
 
-    why_no_words = "A server does not say how probable the end of a word is, so words have no surprisal."
+    parameters: int | None = None
+    why_no_words: str | None = (
+        "A server does not say how probable the end of a word is, so words have no surprisal."
+    )
 
     def __init__(self, weights: OpenAI) -> None:
         self.server = Server(weights)
@@ -31,8 +35,17 @@ class ServerScoringModel:
         self.concurrency = weights.concurrency
         self._check(weights)
 
-    def read(self, texts: Sequence[tuple[str, str]]) -> list[Reading | str]:
-        """See `TextScoringModel.read`."""
+    def described(self, scoring: Scoring) -> dict[str, Any]:
+        """See `Reader.described`."""
+        return {}
+
+    def read(self, texts: Sequence[tuple[str, str]], scoring: Scoring) -> list[Reading | str]:
+        """See `Reader.read`."""
+        if scoring.entropy or scoring.window or scoring.stride:
+            raise StudyError(
+                "A scorer behind a server gives no entropy and reads a text in one piece; take `entropy`, "
+                "`window` and `stride` out of its `scoring`."
+            )
         with ThreadPoolExecutor(self.concurrency) as pool:
             return list(pool.map(lambda pair: self._reading(*pair), texts))
 
@@ -75,11 +88,22 @@ class ServerScoringModel:
 
 
 def _logprobs(completion: Any) -> Any:
-    choices = getattr(completion, "choices", None)
-    found = getattr(choices[0], "logprobs", None) if choices else None
-    if not getattr(found, "token_logprobs", None) or not getattr(found, "text_offset", None):
+    found = part(first_choice(completion), "logprobs")
+    columns = [part(found, name) for name in ("tokens", "token_logprobs", "text_offset")]
+    if not all(isinstance(column, list) and column for column in columns):
         raise EmptyAnswerError("the answer has no log-probabilities")
+    tokens, values, offsets = columns
+    if not len(tokens) == len(values) == len(offsets):
+        raise EmptyAnswerError("the answer has not as many log-probabilities as tokens")
+    if not all(value is None or _is_logprob(value) for value in values):
+        raise EmptyAnswerError("the answer has log-probabilities that are none: above 0, or not finite")
+    if not all(isinstance(token, str) for token in tokens) or not all(isinstance(at, int) for at in offsets):
+        raise EmptyAnswerError("the answer has tokens that are no text, or places that are no numbers")
     return found
+
+
+def _is_logprob(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value <= ROUNDED
 
 
 def _same_top(a: dict[str, float] | None, b: dict[str, float] | None) -> bool:
@@ -114,6 +138,6 @@ def _aligned(logprobs: Any, prompt: str, text: str) -> Reading | str:
     return Reading(
         starts=np.maximum(starts[first:] - len(prompt), 0),
         ends=ends[first:] - len(prompt),
-        surprisal=-np.asarray(scores, dtype=np.float64) / math.log(2),
+        surprisal=np.maximum(-np.asarray(scores, dtype=np.float64) / math.log(2), 0.0),
         context=np.arange(first, count) + before,
     )

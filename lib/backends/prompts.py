@@ -1,16 +1,47 @@
 """What a model is asked.
 
 Base models get the raw prompt and go on from it. Instruct and chat models get a conversation in
-their own chat template, begun by the system prompt where the source has one.
+their own chat template, begun by the system prompt where the source has one. A template that writes
+today's date gets `TODAY`, so that the same inputs give the same texts on another day.
 """
 
+from datetime import datetime
 from typing import Protocol
 
 from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import _compile_jinja_template
 
+from lib.backends.bounded import within
 from lib.errors import StudyError
 
 Message = dict[str, str]
+TODAY = datetime(2024, 7, 26)  # what Llama 3's own template writes where it is told no date
+LONGEST = 20  # seconds for one conversation; templates take well under one
+# What a template may raise besides its own errors: it is a program of somebody else's.
+FAULTS = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError)
+
+
+def today(written: str) -> str:
+    """`TODAY` in the form of strftime; what templates know as `strftime_now`."""
+    return TODAY.strftime(written)
+
+
+def rendered(source: str, messages: list[Message], *, add_generation_prompt: bool, **tokens: str) -> str:
+    """A chat template's `source` filled in, in the sandbox of transformers, with `TODAY` as its date.
+
+    What transformers offers for this makes text of every function that it is handed, so that a date cannot
+    be given; the template is compiled as it does and filled in here.
+    """
+    return str(
+        _compile_jinja_template(source).render(
+            messages=[dict(message) for message in messages],
+            tools=None,
+            documents=None,
+            add_generation_prompt=add_generation_prompt,
+            strftime_now=today,
+            **tokens,
+        )
+    )
 
 
 class Template(Protocol):
@@ -43,7 +74,21 @@ def sent(prompt: str, system_prompt: str | None, *, chat: bool, template: Templa
         return raw(prompt, system_prompt)
     if template is None:
         raise StudyError(f"The model {model!r} has no chat template; set `chat: false` in its params file.")
-    return templated(prompt, system_prompt, template)
+    way_out = "mend its chat_template.jinja, or set `chat: false` in its params file"
+    try:
+        written = within(LONGEST, lambda: templated(prompt, system_prompt, template))
+    except TimeoutError:
+        raise StudyError(
+            f"The chat template of {model!r} does not come to an end within {LONGEST} s; {way_out}."
+        ) from None
+    except (TemplateError, *FAULTS) as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        raise StudyError(f"The chat template of {model!r} fails ({reason}); {way_out}.") from error
+    if prompt.strip() not in written:
+        raise StudyError(
+            f"The chat template of {model!r} does not write the prompt that it is given; {way_out}."
+        )
+    return written
 
 
 def templated(prompt: str, system_prompt: str | None, template: Template) -> str:
@@ -52,18 +97,27 @@ def templated(prompt: str, system_prompt: str | None, template: Template) -> str
     return template(conversation(prompt, system_prompt, system_role=role), add_generation_prompt=True)
 
 
+def around(sent: str, prompt: str) -> tuple[str, str, str]:
+    """`sent` cut before and after `prompt`, which a template may have trimmed; whole if it is not there."""
+    for each in (prompt, prompt.strip()):
+        begin, found, end = sent.rpartition(each) if each else ("", "", "")
+        if found:
+            return begin, found, end
+    return sent, "", ""
+
+
 def knows_system_role(template: Template) -> bool:
     """Whether the chat template writes a system message, and not just as it writes an assistant's."""
 
-    def rendered(role: str) -> str:
+    def written(role: str) -> str:
         messages = [{"role": role, "content": "Rule."}, {"role": "user", "content": "Question?"}]
         return template(messages, add_generation_prompt=False)
 
     try:
-        system = rendered("system")
-    except TemplateError:
+        system = written("system")
+    except (TemplateError, *FAULTS):
         return False
     try:
-        return "Rule." in system and system != rendered("assistant")
-    except TemplateError:
+        return "Rule." in system and system != written("assistant")
+    except (TemplateError, *FAULTS):
         return True

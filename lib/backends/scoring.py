@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 
-from lib.params import LlamaCpp, OpenAI, Transformers, Weights
+from lib.params import Scoring
 
 
 @dataclass(frozen=True)
@@ -55,63 +55,43 @@ class Scores:
         )
 
 
-class ScoringModel(Protocol):
-    """A language model that reads. `word_begins` is None for one that gives no word surprisal."""
-
-    bos: int
-    parameters: int
-    context_length: int | None  # tokens; None if the model sets no bound
-    word_begins: np.ndarray | None  # [vocabulary] bool: tokens with leading white space
-    why_no_words: str | None  # a sentence, where `word_begins` is None
-
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """The tokens of each text, special ones that occur in it taken literally, without BOS."""
-        ...
-
-    def score(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores | None]:
-        """The scores of each request, in their order; None where memory did not suffice for one."""
-        ...
-
-
 @dataclass(frozen=True)
 class Reading:
-    """A text as a scorer read it that makes the tokens itself; all [n], surprisal in bits.
+    """A text as a scorer read it, n tokens; what an engine does not know is None.
 
-    `starts` and `ends` tile the text, `context` is how many tokens came before.
+    `starts` and `ends` tile the text, `context` is how many tokens came before, `surprisal` and `entropy`
+    are bits, `rank` is 1 where no token of the vocabulary was more probable; all [n]. `boundary` [n + 1, 2]
+    and `begins_word`, whether the first token has leading white space, are what
+    `lib.surprisal.words.word_surprisal` takes.
     """
 
     starts: np.ndarray
     ends: np.ndarray
     surprisal: np.ndarray
     context: np.ndarray
+    ids: np.ndarray | None = None
+    rank: np.ndarray | None = None
+    entropy: np.ndarray | None = None
+    boundary: np.ndarray | None = None
+    begins_word: bool = False
 
 
-@runtime_checkable
-class TextScoringModel(Protocol):
-    """A language model that takes texts, not tokens: one behind a server."""
+class Reader(Protocol):
+    """A language model that reads."""
 
-    why_no_words: str
+    parameters: int | None  # how many; None where nobody knows
+    why_no_words: str | None  # a sentence, where its readings have no `boundary`
 
-    def read(self, texts: Sequence[tuple[str, str]]) -> list[Reading | str]:
-        """What it made of each (prompt, text), in their order; a reason where it could not read one."""
+    def read(self, texts: Sequence[tuple[str, str]], scoring: Scoring) -> list[Reading | str]:
+        """What it made of each (prompt, text), in their order; a reason where it could not read one.
+
+        Raises StudyError if `scoring` does not suit the model.
+        """
         ...
 
-
-def open_scoring_model(weights: Weights) -> ScoringModel | TextScoringModel:
-    """The scorer behind `weights`. Raises StudyError if it cannot be opened or cannot score."""
-    match weights:
-        case Transformers():
-            from lib.backends.transformers_scoring import TransformersScoringModel
-
-            return TransformersScoringModel(weights)
-        case LlamaCpp():
-            from lib.backends.llama_cpp_scoring import LlamaCppScoringModel
-
-            return LlamaCppScoringModel(weights)
-        case OpenAI():
-            from lib.backends.openai_scoring import ServerScoringModel
-
-            return ServerScoringModel(weights)
+    def described(self, scoring: Scoring) -> dict[str, Any]:
+        """How it reads, for the record."""
+        ...
 
 
 def tile(length: int, ends: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:

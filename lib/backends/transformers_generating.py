@@ -56,10 +56,11 @@ class TransformersGenerator:
         )
 
     def _template(self, messages: list[prompts.Message], *, add_generation_prompt: bool) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=add_generation_prompt
-            )
+        return prompts.rendered(
+            self.tokenizer.get_chat_template(),
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            **self.tokenizer.special_tokens_map,
         )
 
     @torch.inference_mode()

@@ -1,7 +1,9 @@
 """Models and tokenizers of the library transformers, opened safely."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,8 +11,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from lib import paths
+from lib.backends.prompts import around
 from lib.backends.transformers_gguf import GGUFFile
-from lib.backends.weights import gguf_of, identity, local_folder
+from lib.backends.weights import gguf_of, local_folder, of_transformers
 from lib.errors import StudyError
 from lib.params import Transformers
 
@@ -37,12 +41,11 @@ class Opened:
         Special tokens count as such only where a chat template wrote them; in the prompt, and in all of a
         raw one, they are the characters that somebody wrote.
         """
-        at = sent.find(prompt) if chat and prompt else -1
+        begin, written, end = around(sent, prompt) if chat else ("", sent, "")
         if not chat:
             ids = self._ids(sent, literal=True)
-        elif at >= 0 and any(token in prompt for token in self._special()):
-            end = at + len(prompt)
-            ids = self._ids(sent[:at]) + self._ids(prompt, literal=True) + self._ids(sent[end:])
+        elif any(token in written for token in self._special()):
+            ids = self._ids(begin) + self._ids(written, literal=True) + self._ids(end)
         else:
             ids = self._ids(sent)
         bos = self.tokenizer.bos_token_id
@@ -92,10 +95,21 @@ def _where(weights: Transformers, gguf: GGUFFile | None) -> tuple[str, dict[str,
     if gguf:
         return str(gguf.file.parent), gguf.options()
     folder = local_folder(weights)
+    if folder:
+        _check_json(folder / "generation_config.json")
     options: dict[str, Any] = {"trust_remote_code": weights.trust_remote_code}
     if folder:
         return str(folder), options
-    return weights.model, {**options, "revision": identity(weights)}
+    return weights.model, {**options, "revision": of_transformers(weights)}
+
+
+def _check_json(file: Path) -> None:
+    """Raise StudyError for a file that is there and no JSON: transformers would go on without it."""
+    try:
+        if file.exists():
+            json.loads(file.read_bytes())
+    except ValueError as error:
+        raise StudyError(f"{paths.shown(file)} cannot be loaded: it is no JSON ({error}).") from error
 
 
 def _tokenizer(weights: Transformers, name: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:

@@ -8,10 +8,12 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from lib.backends import attention, memory, transformers_models
+from lib.backends.last_step import last_step
 from lib.backends.packed import pack
 from lib.backends.scoring import Encoding, Request, Scores, tile
 from lib.backends.softmax import Boundary, columns
-from lib.backends.vocabulary import BLANKS, why_no_words, word_begins
+from lib.backends.vocabulary import BLANKS, why_no_words, without_prefix, word_begins
+from lib.backends.windowed import WindowedReader
 from lib.errors import StudyError
 from lib.params import Transformers
 
@@ -23,7 +25,7 @@ MUCH = 0.7e9  # bytes: a smaller process keeps what it has, which makes small mo
 PADDING = 1 / 8  # of a batch, at most
 
 
-class TransformersScoringModel:
+class TransformersScoringModel(WindowedReader):
     """Reads texts side by side, padded on the right; the head runs only where a score is wanted.
 
     No mask is given: attention is causal and positions count from the left, so that nothing to the
@@ -38,15 +40,17 @@ class TransformersScoringModel:
                 f"The tokenizer of {weights.model!r} gives no character offsets; "
                 f"save it as a fast tokenizer (tokenizer.json) and name that folder."
             )
-        self.parameters: int = self.model.num_parameters()
-        self.context_length: int | None = _context_length(self.model.config)
+        self.parameters = self.model.num_parameters()
+        self.context_length = _context_length(self.model.config)
         vocabulary, width = self.model.get_output_embeddings().weight.shape
+        self.vocabulary = vocabulary
         self.bos = _bos(self.tokenizer, vocabulary, weights.model)
+        self._within = without_prefix(self.tokenizer.backend_tokenizer)
         self.tokens_per_batch = max(1024, NUMBERS_OF_STATES[self.model.device.type] // width)
         self.chunk = max(64, NUMBERS_OF_LOGITS[self.model.device.type] // vocabulary)
         self._prepare(weights.model)
 
-        self.word_begins: np.ndarray | None = None
+        self.word_begins = None
         self._boundary: Boundary | None = None
         spelled = _spelled(self.tokenizer)
         added = self.tokenizer.added_tokens_decoder
@@ -54,7 +58,7 @@ class TransformersScoringModel:
         if self.why_no_words is None:
             self.word_begins = word_begins(spelled, self.tokenizer.all_special_ids, vocabulary)
             ends_word = self.word_begins.copy()
-            if self.tokenizer.eos_token_id is not None:
+            if (self.tokenizer.eos_token_id or 0) < vocabulary and self.tokenizer.eos_token_id is not None:
                 ends_word[self.tokenizer.eos_token_id] = True
             self._boundary = Boundary.of(ends_word, self.model.device)
 
@@ -62,22 +66,27 @@ class TransformersScoringModel:
     def _prepare(self, name: str) -> None:
         """Pack the model and find its head; check both against the model as it was."""
         ids = torch.arange(8, device=self.model.device)[None]
-        expected = self.model(ids, use_cache=False).logits.float()
+        expected = self.model(ids, use_cache=False).logits[0].float()
         for weight in self.model.parameters():
             memory.page_out(weight)  # packing reads them again, one at a time
         pack(self.model, self.model.dtype)
         attention.use(self.model)
-        self.head = self.model.get_output_embeddings()
-        found = self.head(self.model.base_model(ids, use_cache=False).last_hidden_state).float()
+        states = self.model.base_model(ids, use_cache=False).last_hidden_state[0]
         tolerance = 1e-3 if self.model.dtype == torch.float32 else 3e-2
-        if (found - expected).abs().max() > tolerance * expected.abs().max().clamp(min=1.0):
-            raise StudyError(
-                f"{name!r} scales or caps its logits after the last matrix, which step 02 does not know how "
-                f"to do; name another scorer."
-            )
+        allowed = tolerance * expected.abs().max().clamp(min=1.0)
+        # Most models end in a matrix; some scale or cap what comes of it.
+        for head in (self.model.get_output_embeddings(), last_step(self.model)):
+            if (head(states).float() - expected).abs().max() <= allowed:
+                self.head = head
+                return
+        raise StudyError(
+            f"What {name!r} does after its last layer, step 02 does not know how to do; name another scorer."
+        )
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """See `ScoringModel.encode`."""
+    def encode(
+        self, texts: Sequence[str], after: Sequence[str] | None = None, *, special: bool = False
+    ) -> list[Encoding]:
+        """See `WindowedReader.encode`."""
         if not texts:
             return []
         encoded = self.tokenizer(
@@ -85,17 +94,22 @@ class TransformersScoringModel:
             add_special_tokens=False,
             return_offsets_mapping=True,
             return_attention_mask=False,
-            split_special_tokens=True,
+            split_special_tokens=not special,
             verbose=False,
         )
-        found = []
-        for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
-            starts, ends = tile(len(text), [end for _, end in offsets])
-            found.append(Encoding(np.asarray(ids, dtype=np.int64), starts, ends))
-        return found
+        ids, offsets = list(encoded["input_ids"]), list(encoded["offset_mapping"])
+        if after and self._within:
+            for i, (text, before) in enumerate(zip(texts, after, strict=True)):
+                if before:
+                    found = self._within.encode(text, add_special_tokens=False)
+                    ids[i], offsets[i] = found.ids, found.offsets
+        return [
+            Encoding(np.asarray(own, dtype=np.int64), *tile(len(text), [end for _, end in places]))
+            for text, own, places in zip(texts, ids, offsets, strict=True)
+        ]
 
     def score(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores | None]:
-        """See `ScoringModel.score`. A batch that does not fit into memory is halved and tried again."""
+        """See `WindowedReader.score`. A batch that does not fit into memory is halved and tried again."""
         found: list[Scores | None] = [None] * len(requests)
         waiting = list(batches([len(request.ids) for request in requests], self.tokens_per_batch))[::-1]
         while waiting:

@@ -1,9 +1,12 @@
-"""What a tokenizer's vocabulary says about words."""
+"""What a tokenizer's vocabulary says about words, and what it puts before a text."""
 
+import json
 import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 BLANKS = " \t\n\r\v\f"
 
@@ -33,3 +36,35 @@ def why_no_words(tokens: Collection[str]) -> str | None:
             f"This scorer has tokens of several words ({found!r}), so words have no surprisal of their own."
         )
     return None
+
+
+def without_prefix(tokenizer: Tokenizer) -> Tokenizer | None:
+    """`tokenizer` for what stands within a text: without the blank that it puts before one.
+
+    None if it puts none. Special tokens that occur in a text are taken literally.
+    """
+    whole = json.loads(tokenizer.to_str())
+    inner = {**whole, **{part: _bare(whole[part] or {}) for part in ("normalizer", "pre_tokenizer")}}
+    if inner == whole:
+        return None
+    found = Tokenizer.from_str(json.dumps(inner))
+    found.no_padding()
+    found.no_truncation()
+    found.encode_special_tokens = True
+    return found
+
+
+def _bare(part: dict[str, Any]) -> dict[str, Any] | None:
+    """A normalizer or pre-tokenizer, of a tokenizer.json, that puts no blank before a text."""
+    match part:
+        case {"type": "Sequence"}:
+            name = "normalizers" if "normalizers" in part else "pretokenizers"
+            return {**part, name: [bare for each in part[name] if (bare := _bare(each)) is not None]}
+        case {"type": "Prepend"}:
+            return None
+        case {"type": "Metaspace"}:
+            return {**part, "prepend_scheme": "never"}
+        case {"type": "ByteLevel", "add_prefix_space": True}:
+            return {**part, "add_prefix_space": False}
+        case _:
+            return part or None

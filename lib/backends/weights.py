@@ -1,45 +1,37 @@
 """Where weights lie and which ones they are, without loading them."""
 
 from pathlib import Path
-from typing import Any
 
 from lib import paths, store
 from lib.errors import StudyError
-from lib.params import LlamaCpp, OpenAI, Transformers, Weights
+from lib.params import LlamaCpp, Transformers
 
 # What of a model's folder decides its texts and scores; the card, say, does not.
 DECISIVE = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 
 
-def identity(weights: Weights) -> str:
-    """A content hash of local weights, the commit of weights on the hub, or the server's name.
+def of_transformers(weights: Transformers) -> str:
+    """A content hash of local weights, or the commit of weights on the hub.
 
     Raises StudyError if the weights are not there.
     """
-    match weights:
-        case Transformers() if file := gguf_of(weights):
-            return store.file_hash(file)
-        case Transformers() if folder := local_folder(weights):
-            hashes = [
-                f"{file.name} {store.file_hash(file)}"
-                for file in sorted(folder.iterdir())
-                if file.suffix in DECISIVE and file.is_file()
-            ]
-            return store.digest(hashes)
-        case Transformers():
-            return _hub_commit(weights.model, "config.json", weights.revision)
-        case LlamaCpp(repo=None):
-            return store.file_hash(gguf_file(weights))
-        case LlamaCpp(repo=str(repo)):
-            return _hub_commit(repo, weights.file, weights.revision)
-        case OpenAI():
-            return f"{weights.model} at {weights.base_url}"
-    raise AssertionError(weights)
+    if file := gguf_of(weights):
+        return store.file_hash(file)
+    if folder := local_folder(weights):
+        return _folder_hash(folder)
+    return _hub_commit(weights.model, "config.json", weights.revision)
 
 
-def deciding(weights: Weights) -> dict[str, Any]:
-    """The fields of `weights` that decide what the model writes, not how it is asked."""
-    return weights.model_dump(exclude={"concurrency", "timeout", "api_key_variable"})
+def of_llama_cpp(weights: LlamaCpp) -> str:
+    """As `of_transformers`."""
+    if weights.repo is None:
+        return store.file_hash(gguf_file(weights))
+    return _hub_commit(weights.repo, weights.file, weights.revision)
+
+
+def _folder_hash(folder: Path) -> str:
+    decisive = (file for file in sorted(folder.iterdir()) if file.suffix in DECISIVE and file.is_file())
+    return store.digest(f"{file.name} {store.file_hash(file)}" for file in decisive)
 
 
 def gguf_of(weights: Transformers) -> Path | None:

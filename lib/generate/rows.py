@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from lib.backends.generating import Completion, Request
 from lib.datasets.document import Document, Key
+from lib.generate.reasoning import split_reasoning
 from lib.generate.repetition import cut_repetition
 from lib.params import Sampling
 from lib.params.run import Run
@@ -32,6 +33,7 @@ SCHEMA = pa.schema(
         ("sent", pa.string()),  # what the model was given: the prompt in its template
         ("cut", pa.string()),  # a repetition of the prompt, taken off the beginning of the text
         ("sample", pa.int32()),  # which of the texts of one prompt
+        ("reasoning", pa.string()),  # what a model thought aloud before the text
     ]
 )
 UNITS = {
@@ -129,13 +131,17 @@ def _joined_row(doc_id: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "error": "; ".join(row["error"] for row in rows if row["error"]) or None,
         **{column: total(column) for column in ("retries", "seconds", "tokens")},
         "sent": "\n\n".join(row["sent"] for row in rows if row["sent"]) or None,
+        "reasoning": "\n\n".join(row["reasoning"] for row in rows if row.get("reasoning")) or None,
     }
 
 
 def model_row(
     document: Document, request: Request, completion: Completion, sampling: Sampling
 ) -> dict[str, Any]:
-    cut, text = cut_repetition(document.prompt, completion.text)
+    reasoning, text = completion.reasoning, completion.text
+    if request.chat and reasoning is None:
+        reasoning, text = split_reasoning(text, completion.sent)
+    cut, text = cut_repetition(document.prompt, text)
     long_enough = len(text.strip()) >= max(sampling.min_characters, 1)
     return {
         "text": text,
@@ -147,6 +153,7 @@ def model_row(
         "tokens": completion.tokens,
         "sent": completion.sent,
         "cut": cut or None,
+        "reasoning": reasoning,
     }
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from lib import datasets, paths, store
-from lib.backends import weights
-from lib.backends.generating import open_generator
+from lib.backends.engines import deciding, engine_of, identity, open_generator
+from lib.backends.prompts import TODAY
 from lib.datasets import imported
 from lib.datasets.document import Document, Key
 from lib.errors import StudyError
@@ -29,15 +29,9 @@ from lib.generate.rows import (
 )
 from lib.generate.writing import line_about, written_rows
 from lib.journal import Journal
-from lib.params import Folder, Human, Model, OpenAI, Sampling
+from lib.params import Folder, Human, Model, Sampling
 from lib.params.run import Run, command
 from lib.progress import Bar
-
-PACKAGES = {
-    "transformers": ("torch", "transformers", "tokenizers"),
-    "llama_cpp": ("llama-cpp-python",),
-    "openai": (),  # the server writes; which client asks it changes nothing
-}
 
 
 @dataclass(frozen=True)
@@ -120,11 +114,14 @@ def _kept(
     complete = store.is_to_be_had(path, made)
     if not isinstance(run.source, Model) or run.study.imported:
         return None if complete else {}
-    if complete and not isinstance(run.source.weights, OpenAI):
+    if complete and not engine_of(run.source.weights).remote:
         return None
     if not complete and not _differs_in_number_only(path, made):
         return {}
-    rows = [{"sample": 0, **row} for row in store.read_table(path, command("01_generate", run)).to_pylist()]
+    rows = [
+        {"sample": 0, "reasoning": None, **row}
+        for row in store.read_table(path, command("01_generate", run)).to_pylist()
+    ]
     kept = {(row["doc_id"], row["sample"]): row for row in rows if row["error"] is None}
     if complete:
         return kept if len(kept) < len(rows) else None
@@ -142,7 +139,7 @@ def _kept(
 def _differs_in_number_only(path: Path, made: store.Record) -> bool:
     """Whether the texts at `path` were made as `made` says, but for how many there are."""
 
-    def deciding(record: store.Record) -> Any:
+    def decided(record: store.Record) -> Any:
         parameters = dict(record["parameters"])
         parameters.pop("samples", None)
         sampling = Sampling.model_validate(parameters.pop("sampling"))
@@ -152,7 +149,7 @@ def _differs_in_number_only(path: Path, made: store.Record) -> bool:
     if not path.exists():
         return False
     try:
-        return bool(deciding(store.read_record(path)) == deciding(made))
+        return bool(decided(store.read_record(path)) == decided(made))
     except (StudyError, KeyError, ValidationError):
         return False  # broken, or of another time
 
@@ -182,10 +179,12 @@ def _record(run: Run, documents: Sequence[Document]) -> store.Record:
         case Model(weights=where):
             parameters |= run.source.model_dump(include={"sampling", "chat", "system_prompt"})
             parameters["samples"] = run.samples
-            parameters["weights"] = weights.deciding(where)
+            parameters["weights"] = deciding(where)
+            if run.source.chat and not engine_of(where).remote:
+                parameters["today_in_templates"] = TODAY.date().isoformat()
             prompts = [(document.doc_id, document.title, document.prompt) for document in documents]
-            inputs = {"prompts": _digest(prompts), "weights": weights.identity(where)}
-            packages = PACKAGES[where.backend]
+            inputs = {"prompts": _digest(prompts), "weights": identity(where)}
+            packages = engine_of(where).writing_packages
     return store.record("01_generate", parameters=parameters, inputs=inputs, packages=packages, units=UNITS)
 
 

@@ -1,12 +1,17 @@
 """Sources and scorers, and where a model's weights are."""
 
-from typing import Annotated, Literal
+import functools
+import operator
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from pydantic.fields import FieldInfo
 
 from lib.params.declared import Declared, Slug, TextClass
 
 # Where a model's weights are, one class per backend.
+
+LATER: dict[str, Any] = {"later": True}  # a field that came later: left out, it is not in the record
 
 
 class Transformers(Declared):
@@ -41,9 +46,34 @@ class OpenAI(Declared):
     api_key_variable: str = "OPENAI_API_KEY"
     concurrency: int = Field(4, ge=1, le=256)
     timeout: float = Field(300, gt=0, description="seconds for one answer")
+    seed: bool = Field(True, description="send each text's seed", json_schema_extra=LATER)
+    max_completion_tokens: bool = Field(
+        False, description="say so in place of max_tokens, which some servers refuse", json_schema_extra=LATER
+    )
+    extra_body: dict[str, Any] | None = Field(
+        None, description="more fields of each question", json_schema_extra=LATER
+    )
+    reference: str | None = Field(
+        None,
+        description="the same model for transformers, against which surprisal is checked",
+        json_schema_extra=LATER,
+    )
 
 
 Weights = Annotated[Transformers | LlamaCpp | OpenAI, Field(discriminator="backend")]
+_KINDS: list[type[Declared]] = [Transformers, LlamaCpp, OpenAI]
+
+
+def declare_weights(kind: type[Declared]) -> None:
+    """Let `weights` of a source or scorer be of `kind`, too; its field `backend` tells it from others."""
+    if kind in _KINDS:
+        return
+    _KINDS.append(kind)
+    allowed: Any = Annotated[functools.reduce(operator.or_, _KINDS), Field(discriminator="backend")]
+    for which in (Model, Scorer):
+        which.__annotations__["weights"] = allowed
+        which.model_fields["weights"] = FieldInfo.from_annotation(allowed)
+        which.model_rebuild(force=True)
 
 
 # Sources and scorers.
@@ -65,7 +95,10 @@ class Sampling(Declared):
 class Scoring(Declared):
     """How a scorer reads a text."""
 
-    context: Literal["prompt", "none"] = "prompt"
+    context: Literal["prompt", "none", "sent"] = Field(
+        "prompt",
+        description="before the text: its prompt, nothing, or what the model was really sent",
+    )
     window: int | None = Field(None, ge=2, description="tokens; the model's context by default")
     stride: int | None = Field(None, ge=1, description="tokens; half the window by default")
     entropy: bool = False

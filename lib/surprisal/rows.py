@@ -1,8 +1,4 @@
-"""From texts to the rows of step 02: one scorer, some texts, their tokens and words.
-
-Prompt and text are tokenised apart, so that no token straddles the border and the text's tokens
-tile the text. BOS stands there once; the further windows of a long text begin in its midst.
-"""
+"""From texts to the rows of step 02: one scorer, some texts, their tokens and words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from lib.backends.scoring import Encoding, Request, Scores, ScoringModel, TextScoringModel
+from lib.backends.scoring import Reader, Reading
 from lib.datasets.document import Key
-from lib.errors import StudyError
 from lib.params import Scoring
 from lib.surprisal import listed
-from lib.surprisal.windows import windows
 from lib.surprisal.words import group, word_surprisal
 
 SCHEMA = pa.schema(
@@ -46,7 +40,6 @@ WORD_SCHEMA = pa.schema(
         ("sample", pa.int32()),
     ]
 )
-NO_MEMORY = "one window of it does not fit into memory; set `scoring: window` lower"
 NOT_FINITE = "the scorer gave a token no finite surprisal; try another dtype"
 
 
@@ -73,119 +66,43 @@ class Scored(NamedTuple):
     not_scored: dict[Key, str]
 
 
-def score_rows(model: ScoringModel | TextScoringModel, scoring: Scoring, texts: Sequence[Text]) -> Scored:
+def score_rows(model: Reader, scoring: Scoring, texts: Sequence[Text]) -> Scored:
     """The tokens and the words of `texts`. Raises StudyError if `scoring` does not suit `model`."""
     not_scored = {each.key: reason for each in texts if (reason := _unreadable(each))}
     texts = [each for each in texts if each.key not in not_scored]
-    if isinstance(model, TextScoringModel):
-        return _read_rows(model, scoring, texts, not_scored)
-    window, stride = reading(model, scoring)
-    encodings = model.encode([each.text for each in texts])
-    prompts = model.encode([each.prompt if scoring.context == "prompt" else "" for each in texts])
-
-    requests: list[Request] = []
-    contexts: list[list[np.ndarray]] = []
-    for encoding, prompt in zip(encodings, prompts, strict=True):
-        ids = np.concatenate([[model.bos], prompt.ids, encoding.ids]).astype(np.int64)
-        first = 1 + len(prompt.ids)
-        reads = list(windows(len(ids), first, window, stride))
-        requests += [Request(ids[read.start : read.end], read.scored - read.start) for read in reads]
-        contexts.append([np.arange(read.scored, read.end) - read.start for read in reads])
-
-    scores = iter(model.score(requests, entropy=scoring.entropy))
+    before = ["" if scoring.context == "none" else each.prompt for each in texts]
+    readings = model.read([(prompt, each.text) for prompt, each in zip(before, texts, strict=True)], scoring)
     tokens, words = _Columns(SCHEMA), _Columns(WORD_SCHEMA)
-    for text, encoding, context in zip(texts, encodings, contexts, strict=True):
-        own = [score for _ in context if (score := next(scores)) is not None]
-        if len(own) < len(context):
-            not_scored[text.key] = NO_MEMORY
-        elif not own:
-            not_scored[text.key] = "the scorer's tokenizer makes no token of it"
-        elif not all(np.isfinite(score.surprisal).all() for score in own):
-            not_scored[text.key] = NOT_FINITE
-        else:
-            spelled = [text.text[a:b] for a, b in zip(encoding.starts, encoding.ends, strict=True)]
-            surprisal = np.concatenate([score.surprisal for score in own])
-            tokens.add(
-                doc_id=[text.doc_id] * len(spelled),
-                position=np.arange(len(spelled)),
-                token_id=encoding.ids,
-                token=spelled,
-                start=encoding.starts,
-                end=encoding.ends,
-                surprisal=surprisal,
-                entropy=np.concatenate([s.entropy for s in own if s.entropy is not None])
-                if scoring.entropy
-                else np.full(len(spelled), np.nan),
-                context=np.concatenate(context),
-                rank=np.concatenate([score.rank for score in own]),
-                sample=np.full(len(spelled), text.sample),
-            )
-            if model.word_begins is not None:
-                words.add(**_words(model.word_begins, text, encoding, spelled, surprisal, own))
-    return Scored(tokens.table(), words.table(), not_scored)
-
-
-def _read_rows(
-    model: TextScoringModel, scoring: Scoring, texts: Sequence[Text], not_scored: dict[Key, str]
-) -> Scored:
-    """As `score_rows`, where the model makes the tokens."""
-    if scoring.entropy or scoring.window or scoring.stride:
-        raise StudyError(
-            "A scorer behind a server gives no entropy and reads a text in one piece; take `entropy`, "
-            "`window` and `stride` out of its `scoring`."
-        )
-    prompts = [each.prompt if scoring.context == "prompt" else "" for each in texts]
-    readings = model.read([(prompt, each.text) for prompt, each in zip(prompts, texts, strict=True)])
-    tokens = _Columns(SCHEMA)
     for text, found in zip(texts, readings, strict=True):
         if isinstance(found, str):
             not_scored[text.key] = found
-            continue
-        count = len(found.surprisal)
-        tokens.add(
-            doc_id=[text.doc_id] * count,
-            position=np.arange(count),
-            token_id=np.full(count, np.nan),
-            token=[text.text[a:b] for a, b in zip(found.starts, found.ends, strict=True)],
-            start=found.starts,
-            end=found.ends,
-            surprisal=found.surprisal,
-            entropy=np.full(count, np.nan),
-            context=found.context,
-            rank=np.full(count, np.nan),
-            sample=np.full(count, text.sample),
-        )
-    return Scored(tokens.table(), WORD_SCHEMA.empty_table(), not_scored)
+        elif not np.isfinite(found.surprisal).all():
+            not_scored[text.key] = NOT_FINITE
+        else:
+            spelled = [text.text[a:b] for a, b in zip(found.starts, found.ends, strict=True)]
+            unknown = np.full(len(spelled), np.nan)
+            tokens.add(
+                doc_id=[text.doc_id] * len(spelled),
+                position=np.arange(len(spelled)),
+                token_id=unknown if found.ids is None else found.ids,
+                token=spelled,
+                start=found.starts,
+                end=found.ends,
+                surprisal=found.surprisal,
+                entropy=unknown if found.entropy is None else found.entropy,
+                context=found.context,
+                rank=unknown if found.rank is None else found.rank,
+                sample=np.full(len(spelled), text.sample),
+            )
+            if found.boundary is not None:
+                words.add(**_words(text, spelled, found, found.boundary))
+    return Scored(tokens.table(), words.table(), not_scored)
 
 
-def described(model: ScoringModel | TextScoringModel, scoring: Scoring) -> dict[str, Any]:
-    """How `model` reads, for the record: BOS, window and stride, and why there are no words."""
-    if isinstance(model, TextScoringModel):
-        return {"why_no_words": model.why_no_words}
-    window, stride = reading(model, scoring)
-    found = {"bos": model.bos, "window": window, "stride": stride}
+def described(model: Reader, scoring: Scoring) -> dict[str, Any]:
+    """How `model` reads, for the record, and why there are no words."""
+    found = model.described(scoring)
     return {**found, "why_no_words": model.why_no_words} if model.why_no_words else found
-
-
-def reading(model: ScoringModel, scoring: Scoring) -> tuple[int, int]:
-    """Window and stride in tokens. Raises StudyError if `model` cannot be read so."""
-    window = scoring.window or model.context_length
-    if window is None:
-        raise StudyError(
-            "The scorer's config.json does not say how many positions it has; set `scoring: window`."
-        )
-    if model.context_length is not None and window > model.context_length:
-        raise StudyError(
-            f"`scoring: window` is {window}, but the scorer has {model.context_length} positions; set it to "
-            f"{model.context_length} or less."
-        )
-    stride = scoring.stride or window // 2
-    if stride >= window:
-        raise StudyError(
-            f"`scoring: stride` is {stride}, but must be below the window of {window} tokens, so that "
-            f"windows overlap."
-        )
-    return window, stride
 
 
 def _unreadable(text: Text) -> str | None:
@@ -196,21 +113,12 @@ def _unreadable(text: Text) -> str | None:
     return None if text.text else "the text is empty"
 
 
-def _words(
-    begins: np.ndarray,
-    text: Text,
-    encoding: Encoding,
-    spelled: list[str],
-    surprisal: np.ndarray,
-    scores: Sequence[Scores],
-) -> dict[str, Any]:
+def _words(text: Text, spelled: list[str], found: Reading, boundary: np.ndarray) -> dict[str, Any]:
     """The columns of `WORD_SCHEMA` for one text."""
-    terms = [score.boundary for score in scores if score.boundary is not None]
-    boundary = np.concatenate([*(term[:-1] for term in terms), terms[-1][-1:]])  # [tokens + 1, 2]
     words = (
         group(spelled) if text.words is None else listed.group(text.text, spelled, text.words, text.doc_id)
     )
-    corrected, uncorrected = word_surprisal(words, surprisal, boundary, marked=bool(begins[encoding.ids[0]]))
+    corrected, uncorrected = word_surprisal(words, found.surprisal, boundary, marked=found.begins_word)
     return {
         "doc_id": [text.doc_id] * len(words.firsts),
         "position": np.arange(len(words.firsts)),

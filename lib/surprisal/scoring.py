@@ -25,13 +25,12 @@ import pandas as pd
 import pyarrow as pa
 
 from lib import paths, store
-from lib.backends import weights
-from lib.backends.scoring import TextScoringModel, open_scoring_model
+from lib.backends.engines import deciding, engine_of, identity, open_scoring_model
 from lib.batches import batches
 from lib.datasets import imported, word_lists
 from lib.datasets.document import Key
 from lib.errors import StudyError, nearest
-from lib.params import LlamaCpp, Scorer, Transformers, Weights, load_scorer
+from lib.params import LlamaCpp, Scorer, Transformers, load_scorer
 from lib.params.run import Run, command
 from lib.progress import Bar
 from lib.surprisal import listed
@@ -45,12 +44,6 @@ UNITS = {
     "end": "characters",
     "context": "tokens",
     "rank": "place among the scorer's vocabulary, 1 for the most probable token",
-}
-# Per backend: the module that reads, which decides the scores with all that it imports, and the packages.
-BACKENDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "transformers": ("lib.backends.transformers_scoring", ("torch", "transformers", "tokenizers")),
-    "llama_cpp": ("lib.backends.llama_cpp_scoring", ("torch", "llama-cpp-python")),
-    "openai": ("lib.backends.openai_scoring", ()),  # the server scores
 }
 CHARACTERS_PER_PART = 32_768
 TEXTS_FOR_DEVIATION = 8
@@ -166,13 +159,15 @@ def score_texts(run: Run) -> ScoringSummary:
     rows = store.read(
         paths.texts(run.dataset_name, run.source_name),
         command("01_generate", run),
-        ["doc_id", "sample", "prompt", "text", "status", "error"],
+        ["doc_id", "sample", "prompt", "text", "status", "error", "sent"],
     ).fillna({"prompt": "", "text": "", "error": ""})
     not_scored = {
         (row.doc_id, row.sample): row.error or "the text is empty"
         for row in rows.itertuples()
         if row.status == "error" or not row.text
     }
+    if run.scorer.scoring.context == "sent":  # of people and of imported texts nothing was sent
+        rows["prompt"] = rows["sent"].fillna(rows["prompt"])
     texts = [Text(row.doc_id, row.prompt, row.text, row.sample) for row in rows.itertuples()]
     texts = _with_words(run, [each for each in texts if each.key not in not_scored])
     tokens_path = paths.surprisals(run.scorer_name, run.dataset_name, run.source_name)
@@ -302,18 +297,18 @@ def _size(texts: Sequence[Text]) -> int:
 def _deviation(run: Run, texts: Sequence[Text]) -> dict[str, Any] | None:
     """How far the scorer's dtype takes surprisal from float32, in bits, on the first few texts."""
     declared = run.scorer.weights
-    exact = _in_float32(declared)
+    exact = engine_of(declared).exact(declared)
     if exact is None:
         return None
     sample = texts[:TEXTS_FOR_DEVIATION]
     tables = []
     for which in (declared, exact):
         model = open_scoring_model(which)
-        if not isinstance(model, TextScoringModel) and 4 * model.parameters > _memory():
+        if 4 * (model.parameters or 0) > _memory():
             return {"not_measured": "float32 does not fit into memory"}
         scored = score_rows(model, run.scorer.scoring, sample)
         if scored.not_scored:
-            return {"not_measured": f"{which.backend}: {next(iter(scored.not_scored.values()))}"}
+            return {"not_measured": f"{engine_of(which).name}: {next(iter(scored.not_scored.values()))}"}
         tables.append(scored.tokens.select(["token", "surprisal"]).to_pandas())
         del model
         gc.collect()
@@ -328,17 +323,6 @@ def _deviation(run: Run, texts: Sequence[Text]) -> dict[str, Any] | None:
         "largest": float(apart.abs().max()),
         "mean": float(apart.mean()),
     }
-
-
-def _in_float32(declared: Weights) -> Weights | None:
-    """The same model in float32, or None if it is that already or nobody knows where it lies."""
-    match declared:
-        case Transformers(dtype=dtype) if dtype != "float32":
-            return declared.model_copy(update={"dtype": "float32"})
-        case LlamaCpp(reference=str(model)):
-            return Transformers(backend="transformers", model=model)
-        case _:
-            return None
 
 
 def _memory() -> int:
@@ -368,13 +352,12 @@ def _record(run: Run) -> store.Record:
             code=code(run),
         )
     declared = run.scorer.weights
-    _, packages = BACKENDS[declared.backend]
     scoring = run.scorer.scoring.model_dump()
     return store.record(
         "02_surprisal",
-        parameters={"scorer": run.scorer_name, "weights": weights.deciding(declared), "scoring": scoring},
-        inputs={"texts": store.file_hash(texts), "weights": weights.identity(declared)} | _lists(run),
-        packages=packages,
+        parameters={"scorer": run.scorer_name, "weights": deciding(declared), "scoring": scoring},
+        inputs={"texts": store.file_hash(texts), "weights": identity(declared)} | _lists(run),
+        packages=engine_of(declared).reading_packages,
         units=UNITS,
         code=code(run),
     )
@@ -384,4 +367,4 @@ def code(run: Run) -> tuple[str, ...]:
     """The modules that, with what they import, decide the surprisals of `run`."""
     if run.study.imported:
         return ("lib.datasets.imported",)
-    return ("lib.surprisal.scoring", BACKENDS[run.scorer.weights.backend][0])
+    return ("lib.surprisal.scoring", engine_of(run.scorer.weights).reading_module)

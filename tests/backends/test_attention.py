@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from lib.backends.attention import NAME, QUERIES, causal_blocks
+from lib.backends.engines import open_scoring_model
 from lib.backends.packed import multiplies
-from lib.backends.scoring import open_scoring_model
 from lib.params import Scoring, Transformers
 from lib.surprisal.rows import Text, score_rows
 from tests.surprisal.test_scoring import FAMILIES, double, oracle, random_model

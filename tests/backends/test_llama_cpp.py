@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from lib import paths
-from lib.backends import extras
-from lib.backends.generating import Request, open_generator
-from lib.backends.scoring import open_scoring_model
-from lib.backends.weights import identity
+from lib.backends import extras, llama_cpp_probe
+from lib.backends.engines import identity, open_generator, open_scoring_model
+from lib.backends.generating import Request
 from lib.errors import StudyError
 from lib.generate import texts as generate
 from lib.params import LlamaCpp, Sampling, Scoring, Transformers
@@ -28,10 +27,9 @@ GGUF = MODELS / "tiny-base" / "q8_0.gguf"
 BASE = Transformers(backend="transformers", model=str(MODELS / "tiny-base"))
 PROMPTS = [f"numpy.{name}\n\nReturn the {name} of an array along an axis." for name in ("sum", "mean", "max")]
 
-needs_llama_cpp = pytest.mark.skipif(
-    subprocess.run([sys.executable, "-c", "import llama_cpp"], capture_output=True).returncode != 0,
-    reason="llama-cpp-python is not installed (`make extras`)",
-)
+# It may be built for another processor and die: that is found out in a process of its own.
+TROUBLE = llama_cpp_probe.trouble(str(GGUF))
+needs_llama_cpp = pytest.mark.skipif(TROUBLE is not None, reason=TROUBLE or "")
 
 
 def gguf(file: Path) -> LlamaCpp:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from lib import paths, store
-from lib.backends.scoring import open_scoring_model
+from lib.backends.engines import open_scoring_model
 from lib.errors import StudyError
 from lib.generate import texts as generate
 from lib.params import LlamaCpp, OpenAI, Scoring

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from lib.backends.generating import Request, open_generator
-from lib.backends.scoring import open_scoring_model
+from lib.backends.engines import identity, open_generator, open_scoring_model
+from lib.backends.generating import Request
 from lib.backends.transformers_gguf import GGUFFile
 from lib.backends.transformers_models import load
-from lib.backends.weights import identity
 from lib.errors import StudyError
 from lib.params import Sampling, Scoring, Transformers
 from lib.surprisal.rows import Text, score_rows

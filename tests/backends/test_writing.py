@@ -7,7 +7,8 @@ from transformers import AutoModelForCausalLM
 from lib.backends import continuing
 from lib.backends.continuing import Continuation, Row
 from lib.backends.drawing import draw
-from lib.backends.generating import Completion, Request, Watch, open_generator
+from lib.backends.engines import open_generator
+from lib.backends.generating import Completion, Request, Watch
 from lib.params import Sampling, Transformers
 
 MODEL = "data/models/tiny-base"

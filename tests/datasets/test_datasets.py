@@ -147,7 +147,7 @@ def test_an_opening_is_the_first_sentence_and_nothing_is_lost(body, opening):
 
 
 def test_the_demo_study_has_at_least_100_held_out_texts_of_80_to_400_tokens(project):
-    from lib.backends.scoring import open_scoring_model
+    from lib.backends.engines import open_scoring_model
     from lib.params import load_scorer
 
     documents = datasets.load("pydocs", load_dataset("pydocs"))

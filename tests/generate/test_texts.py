@@ -5,7 +5,8 @@ import pytest
 
 from lib import paths, store
 from lib.backends import continuing
-from lib.backends.generating import Request, open_generator
+from lib.backends.engines import open_generator
+from lib.backends.generating import Request
 from lib.datasets.document import Document
 from lib.errors import StudyError
 from lib.generate import texts as generate

@@ -28,13 +28,13 @@ from transformers import (
 )
 
 from lib import paths, store
-from lib.backends.scoring import open_scoring_model
+from lib.backends.engines import open_scoring_model
+from lib.backends.windows import windows
 from lib.errors import StudyError
 from lib.params import Scoring, Transformers
 from lib.params.run import resolve
 from lib.surprisal.rows import Text, score_rows
 from lib.surprisal.scoring import score, score_texts
-from lib.surprisal.windows import windows
 
 MODELS = Path(__file__).resolve().parents[2] / "data" / "models"
 WIDTH = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}

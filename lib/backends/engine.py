@@ -1,0 +1,40 @@
+"""What an engine is: a library or a server by which language models write and read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lib.backends.generating import Generator
+from lib.backends.scoring import Reader
+from lib.params.declared import Declared
+
+
+@dataclass(frozen=True)
+class Engine:
+    """All that the steps know of an engine; `lib.backends.engines` lists them.
+
+    `declaration` is what a params file says under `weights`, told from others by its field `backend`.
+    `identity` of declared weights is a content hash, a commit or a name: other weights, another identity.
+    `writer` and `reader` open them, None for what the engine cannot do. The packages, and
+    `reading_module` with what it imports, decide the results.
+    `exact` gives the same weights in float32, to measure a deviation from, or None. `asked_only` are fields
+    that say how the engine is asked and change no result. A `remote` engine runs elsewhere: what failed
+    may work another time, and seconds are its own.
+    """
+
+    declaration: type[Declared]
+    identity: Callable[[Any], str]
+    writer: Callable[[Any], Generator] | None
+    reader: Callable[[Any], Reader] | None
+    exact: Callable[[Any], Declared | None]
+    reading_module: str
+    writing_packages: tuple[str, ...] = ()
+    reading_packages: tuple[str, ...] = ()
+    asked_only: frozenset[str] = frozenset()
+    remote: bool = False
+
+    @property
+    def name(self) -> str:
+        """The `backend` of a params file."""
+        (name,) = self.declaration.model_fields["backend"].annotation.__args__  # type: ignore[union-attr]
+        return str(name)

@@ -1,0 +1,37 @@
+"""Weights that the library transformers loads: a folder, a name on the hub, or a GGUF file."""
+
+from lib.backends import weights as files
+from lib.backends.engine import Engine
+from lib.backends.generating import Generator
+from lib.backends.scoring import Reader
+from lib.params import Transformers
+
+
+def _writer(weights: Transformers) -> Generator:
+    from lib.backends.transformers_generating import TransformersGenerator
+
+    return TransformersGenerator(weights)
+
+
+def _reader(weights: Transformers) -> Reader:
+    from lib.backends.transformers_scoring import TransformersScoringModel
+
+    return TransformersScoringModel(weights)
+
+
+def _exact(weights: Transformers) -> Transformers | None:
+    if weights.dtype == "float32":
+        return None
+    return weights.model_copy(update={"dtype": "float32"})
+
+
+ENGINE = Engine(
+    declaration=Transformers,
+    identity=files.of_transformers,
+    writer=_writer,
+    reader=_reader,
+    exact=_exact,
+    reading_module="lib.backends.transformers_scoring",
+    writing_packages=("torch", "transformers", "tokenizers"),
+    reading_packages=("torch", "transformers", "tokenizers"),
+)

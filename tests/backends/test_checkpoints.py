@@ -1,0 +1,186 @@
+"""Checkpoints as people have them: what is no whole causal language model is refused, the rest scored."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertLMHeadModel,
+    CohereConfig,
+    CohereForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GraniteConfig,
+    GraniteForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    MambaConfig,
+    MambaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from lib.backends.engines import open_scoring_model
+from lib.errors import StudyError
+from lib.params import Scoring, Transformers
+from lib.surprisal.rows import Text, score_rows
+from tests.surprisal.test_scoring import MODELS, WIDTH, double, oracle
+
+TEXTS = ["The list is sorted in place.", " Returns null, né?\n", "<|endoftext|> is written here"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(MODELS / "tiny-scorer")
+
+
+def small(kind=LlamaForCausalLM, config=LlamaConfig, vocabulary: int = 4096, **more):
+    torch.manual_seed(3)
+    shape = {**WIDTH, "vocab_size": vocabulary, "max_position_embeddings": 256, "initializer_range": 0.2}
+    return kind(config(**{**shape, **more}))
+
+
+def saved(folder: Path, model, tokenizer) -> Path:
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def opened(folder: Path):
+    return open_scoring_model(Transformers(backend="transformers", model=str(folder)))
+
+
+def rows(folder: Path, texts=TEXTS, prompts=("Sort it.",) * 3):
+    given = [Text(str(i), p, t) for i, (p, t) in enumerate(zip(prompts, texts, strict=False))]
+    return score_rows(opened(folder), Scoring(), given)
+
+
+def renamed(folder: Path, name) -> None:
+    file = folder / "model.safetensors"
+    save_file({name(key): value for key, value in load_file(file).items()}, file, {"format": "pt"})
+
+
+def changed(folder: Path, change) -> None:
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    change(weights)
+    save_file(weights, file, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda f: renamed(f, lambda key: f"_orig_mod.{key}"), "has others instead"),
+        (lambda f: changed(f, lambda w: w.pop("lm_head.weight")), "lacks lm_head.weight"),
+        (lambda f: changed(f, lambda w: w.pop("model.layers.1.mlp.up_proj.weight")), "lacks model.layers.1"),
+        (lambda f: changed(f, lambda w: w.update(v_head=torch.ones(3))), "does not know \\(v_head\\)"),
+        (lambda f: changed(f, lambda w: [v.fill_(torch.nan) for v in w.values()]), "no finite logits"),
+        (lambda f: changed(f, lambda w: w.update({"lm_head.weight": torch.ones(7, 7)})), "other shapes"),
+        (lambda f: (f / "config.json").write_text("{"), "cannot be loaded"),
+        (lambda f: (f / "tokenizer.json").write_text('{"model": 3}'), "cannot be loaded"),
+        (lambda f: (f / "tokenizer_config.json").write_text("[1"), "cannot be loaded"),
+        (lambda f: (f / "generation_config.json").write_text("{"), "cannot be loaded"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"pickle"), "cannot be loaded"),
+    ],
+)
+def test_a_spoilt_checkpoint_is_refused_in_one_sentence(spoil, said, tmp_path, tokenizer):
+    saved(tmp_path, small(tie_word_embeddings=False), tokenizer)
+    spoil(tmp_path)
+    with pytest.raises(StudyError, match=said):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (lambda: small(LlamaForSequenceClassification, num_labels=1), "lacks lm_head"),
+        (lambda: small(LlamaForSequenceClassification, num_labels=1, tie_word_embeddings=True), "score"),
+        (lambda: small(tie_word_embeddings=False).model, "lacks lm_head"),
+        (lambda: small(BertLMHeadModel, BertConfig), "not causal"),
+        (lambda: small(MambaForCausalLM, MambaConfig), "keeps a state"),
+    ],
+)
+def test_what_is_no_causal_language_model_is_refused(model, said, tmp_path, tokenizer):
+    saved(tmp_path, model(), tokenizer)
+    with pytest.raises(StudyError, match=said):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "more"),
+    [
+        (Gemma2ForCausalLM, Gemma2Config, {"final_logit_softcapping": 3.0, "head_dim": 16}),
+        (CohereForCausalLM, CohereConfig, {"logit_scale": 0.3}),
+        (GraniteForCausalLM, GraniteConfig, {"logits_scaling": 5.0}),
+    ],
+)
+def test_logits_are_scaled_and_capped_as_the_model_does(kind, config, more, tmp_path, tokenizer):
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "num_key_value_heads": 2}
+    saved(tmp_path, small(kind, config, **more, **ends), tokenizer)
+    found = rows(tmp_path)
+    assert not found.not_scored
+    before = [tokenizer.bos_token_id, *tokenizer.encode("Sort it.")]
+    for doc_id, tokens in found.tokens.to_pandas().groupby("doc_id"):
+        expected = oracle(double(tmp_path), [*before, *tokens["token_id"]])[-len(tokens) :]
+        assert np.abs(tokens["surprisal"] - expected).max() < 1e-3, doc_id
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_tokenizer_without_bos_begins_with_eos_whatever_the_config_has(family, tmp_path, tokenizer):
+    if family == "llama":
+        model = small()
+    else:
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=4096, n_embd=64, n_layer=2, n_head=4, n_positions=256))
+    saved(tmp_path, model, tokenizer)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "bos_token": None}))
+    assert opened(tmp_path).described(Scoring())["bos"] == tokenizer.eos_token_id
+
+
+def test_a_tokenizer_with_tokens_more_than_the_model_scores_what_does_not_use_them(tmp_path, tokenizer):
+    more = AutoTokenizer.from_pretrained(MODELS / "tiny-scorer")
+    more.add_special_tokens({"pad_token": "[PAD]"})
+    more.add_tokens(["[MINE]"])
+    saved(tmp_path, small(), more)
+    found = rows(tmp_path, [*TEXTS[:2], "A [MINE] token"])
+    assert [doc_id for doc_id, _ in found.not_scored] == ["2"]
+    assert "its model does not have" in next(iter(found.not_scored.values()))
+    assert set(found.tokens.to_pandas()["doc_id"]) == {"0", "1"}
+
+
+def sentence_piece(prefix: str) -> PreTrainedTokenizerFast:
+    """Like Llama 2's (`normalizer`), or as newer ones write the same (`metaspace`)."""
+    words = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), "▁", *"Ithelisorundx."]
+    vocabulary = {token: i for i, token in enumerate([*words, "▁I", "▁t", "it"])}
+    merges = [("▁", "I"), ("▁", "t"), ("i", "t")]
+    backend = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    if prefix == "normalizer":
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+@pytest.mark.parametrize("prefix", ["normalizer", "metaspace"])
+def test_sentence_piece_adds_no_blank_between_prompt_and_text(prefix, tmp_path):
+    own = sentence_piece(prefix)
+    saved(tmp_path, small(vocabulary=len(own)), own)
+    found = rows(tmp_path, [" It is", "It is", "  It"], ["The list."] * 3).tokens.to_pandas()
+    ids = {doc_id: list(tokens["token_id"]) for doc_id, tokens in found.groupby("doc_id")}
+    wanted = {"0": ["▁I", "t", "▁", "i", "s"], "1": ["I", "t", "▁", "i", "s"], "2": ["▁", "▁I", "t"]}
+    assert {doc_id: own.convert_ids_to_tokens(each) for doc_id, each in ids.items()} == wanted
+    spelled = found.groupby("doc_id")["token"].sum()
+    assert list(spelled) == [" It is", "It is", "  It"]
