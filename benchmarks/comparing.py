@@ -60,7 +60,7 @@ def contrasts() -> list[Contrast]:
         sides = [{source: 1 / len(classes[name]) for source in classes[name]} for name in (of, against)]
         said = {"sentence": f"{of} and {against}", "metric": "metric_1", "aspect": aspect, "expect": "less"}
         declared = Hypothesis.model_validate(said | {"of": list(sides[0]), "against": list(sides[1])})
-        made.append(Contrast(f"{aspect} {of} {against}", declared, *sides))
+        made.append(Contrast(f"{aspect} {of} {against}", declared, sides[0], sides[1]))
     return made
 
 
