@@ -290,7 +290,8 @@ def tally(found: Sequence[Answer]) -> str:
         (verdict,) = {answer.verdict for answer in found}
         if len(found) == 1:
             return f"The one declared hypothesis {COUNTED[verdict][0]}."
-        return f"All {len(found)} declared hypotheses {COUNTED[verdict][1]}."
+        every = "Both" if len(found) == 2 else f"All {len(found)}"
+        return f"{every} declared hypotheses {COUNTED[verdict][1]}."
     return f"Of {len(found)} declared hypotheses, {_listed(parts)}."
 
 
