@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 STUDY ?= demo
+TEXT ?= keep
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: study status plan register source test lint bench extras models lab clean
+.PHONY: study status plan register source export archive verify test lint bench extras models lab clean
 
 export IMPORT_ROOT := $(ROOT)
 
@@ -24,6 +25,15 @@ register: $(INSTALLED)  ## fix the study's hypotheses, sources, samples and marg
 source: $(INSTALLED)  ## declare one's own texts (NAME=mine FOLDER=~/my-texts) or model (NAME=mine MODEL=...)
 	@$(BIN)/python -m lib.running.declare '$(NAME)' $(if $(FOLDER),--folder '$(subst ','\'',$(FOLDER))') $(if $(MODEL),--model '$(subst ','\'',$(MODEL))') \
 		$(if $(CLASS),--class '$(CLASS)') $(if $(SERVED),--served '$(SERVED)')
+
+export: $(INSTALLED)  ## a finished study as CSV with a dictionary and an R script, in exports/ (WITH="tokens words" for those, too)
+	@$(BIN)/python -m lib.running.export '$(STUDY)' $(if $(WITH),--with $(WITH))
+
+archive: $(INSTALLED)  ## a finished study as one RO-Crate for OSF or Zenodo, in archives/ (TEXT=hash leaves the texts out)
+	@$(BIN)/python -m lib.running.archive make '$(STUDY)' --text $(TEXT)
+
+verify: $(INSTALLED)  ## whether an archive is whole, and in what a rerun here would differ (ARCHIVE=archives/demo.zip)
+	@$(BIN)/python -m lib.running.archive verify '$(ARCHIVE)'
 
 test: $(INSTALLED)  ## run the tests
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal

@@ -162,3 +162,12 @@ def index_page() -> Path:
 def paper_page(kind: str) -> Path:
     """`kind` is "html" or "pdf"."""
     return root() / "_site" / "paper" / f"index.{kind}"
+
+
+def export(study: str) -> Path:
+    """The folder of a study's plain tables."""
+    return root() / "exports" / study
+
+
+def archive(study: str) -> Path:
+    return root() / "archives" / f"{study}.zip"

@@ -55,14 +55,14 @@ def record(
         "step": step,
         "parameters": dict(parameters),
         "inputs": dict(inputs),
-        "versions": {package: _version(package) for package in packages},
+        "versions": {package: version(package) for package in packages},
         "units": dict(units),
         "code": code_hash(*code),
     }
     return json.loads(json.dumps(made, default=str))
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

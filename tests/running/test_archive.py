@@ -1,0 +1,95 @@
+"""An archive says of itself whether it is whole, and of this place in what it differs."""
+
+import json
+import shutil
+import zipfile
+
+import pytest
+
+from lib import paths, store
+from lib.errors import StudyError
+from lib.running.archive import METADATA, archive, verify
+
+SCORED = "data/surprisals/tiny-scorer/notes/human.parquet"
+
+
+@pytest.fixture(scope="module")
+def archived(study_root):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDY_ROOT", str(study_root))
+        return archive("demo")
+
+
+def rewritten(archived, target, change):
+    """A copy of the archive whose files `change` may alter."""
+    folder = target.with_suffix("")
+    with zipfile.ZipFile(archived) as packed:
+        packed.extractall(folder)
+    change(folder)
+    return folder
+
+
+def test_a_fresh_archive_is_whole_and_nothing_differs(archived, finished_study):
+    assert verify(archived) == ([], [])
+
+
+def test_the_crate_names_each_file_with_its_hash(archived):
+    with zipfile.ZipFile(archived) as packed:
+        graph = json.loads(packed.read(METADATA))["@graph"]
+        files = {entity["@id"] for entity in graph if entity["@type"] == "File"}
+        assert files == set(packed.namelist()) - {METADATA}
+    assert {SCORED, "params/studies/demo.yaml", "params/tiny-base.yaml"} <= files
+
+
+def test_one_flipped_bit_is_found(archived, finished_study, tmp_path):
+    def flip(folder):
+        content = bytearray((folder / SCORED).read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / SCORED).write_bytes(content)
+
+    damaged, _ = verify(rewritten(archived, tmp_path / "flipped.zip", flip))
+    assert damaged == [f"{SCORED} is damaged: its content is not what the archive's record says."]
+
+
+def test_a_missing_and_an_added_file_are_found(archived, finished_study, tmp_path):
+    def change(folder):
+        (folder / SCORED).unlink()
+        (folder / "notes.txt").write_text("mine")
+
+    damaged, _ = verify(rewritten(archived, tmp_path / "changed.zip", change))
+    assert len(damaged) == 2
+    assert damaged[0].startswith(f"{SCORED} is missing")
+    assert damaged[1].startswith("notes.txt was not there")
+
+
+def test_other_params_here_are_named(archived, project):
+    shutil.copy(project / "params" / "tiny-rlhf.yaml", project / "params" / "tiny-base.yaml")
+    damaged, different = verify(archived)
+    assert damaged == []
+    assert "params/tiny-base.yaml says something else here." in different
+
+
+def test_no_text_is_in_an_archive_of_hashes(finished_study, tmp_path):
+    whole = store.read(paths.texts("notes", "human"), "")
+    hashed = archive("demo", hashed=True)
+    with zipfile.ZipFile(hashed) as packed:
+        packed.extractall(tmp_path)
+        for text in whole["text"]:
+            longest = max(text.split(), key=len).encode()
+            assert not any(longest in packed.read(name) for name in packed.namelist() if "data/" in name)
+    tokens = store.read(tmp_path / SCORED, "")
+    assert tokens["token"].isna().all()
+    original = store.read(paths.surprisals("tiny-scorer", "notes", "human"), "")
+    assert tokens["surprisal"].equals(original["surprisal"])
+    assert not (tmp_path / "rendered").exists()
+    assert verify(hashed)[0] == []
+
+
+def test_what_is_no_archive_is_said(tmp_path):
+    (tmp_path / "some.zip").write_text("no zip")
+    with pytest.raises(StudyError, match=r"some\.zip cannot be unpacked"):
+        verify(tmp_path / "some.zip")
+    with pytest.raises(StudyError, match="There is no"):
+        verify(tmp_path / "other.zip")
+    with pytest.raises(StudyError, match=r"it has no ro-crate-metadata\.json"):
+        verify(tmp_path)
