@@ -142,7 +142,7 @@ def _files(name: str, study: Study, *, pages: bool) -> Iterator[tuple[str, Path]
         *(paths.dataset_file(dataset) for dataset in study.datasets),
         *dict.fromkeys(paths.source_file(each) for each in (*study.sources, *study.scorers)),
     ]
-    optional = [paths.hypotheses(name), paths.root() / "requirements.lock"]
+    optional = [paths.hypotheses(name), paths.registered(name), paths.root() / "requirements.lock"]
     if study.paper:
         optional += [paths.paper_page("html"), paths.paper_page("pdf")]
     folders = [paths.study_page(name).parent]
