@@ -18,8 +18,8 @@ from lib.backends.drawing import draw, not_yet, uniforms
 from lib.params import Sampling
 
 BATCH = 64  # texts that are written at once
-PROMPT_TOKENS = {"cpu": 1024, "cuda": 16384}  # of prompts that are read at once
-BYTES_OF_CACHE = {"cpu": 4e9, "cuda": 24e9}  # keys and values of all slots, at most
+PROMPT_TOKENS = {"cpu": 1024, "cuda": 16384, "mps": 4096}  # of prompts that are read at once
+BYTES_OF_CACHE = {"cpu": 4e9, "cuda": 24e9, "mps": 4e9}  # keys and values of all slots, at most
 COLUMNS = 64  # of keys and values that are looked at are a multiple of these
 ROWS = 8  # and rows of these: so few shapes give a row the same products whatever lies beside it
 LAYERS = {"full_attention", "sliding_attention"}
@@ -86,12 +86,13 @@ class _Layer(CacheLayerMixin):
             self.look_at(self.seen)
         if self.reading is not None:
             length = key_states.shape[2]
-            self.keys[self.reading, :length] = key_states.transpose(1, 2)
-            self.values[self.reading, :length] = value_states.transpose(1, 2)
+            slots = self.reading.to(self.keys.device)  # a model may lie on several devices
+            self.keys[slots, :length] = key_states.transpose(1, 2)
+            self.values[slots, :length] = value_states.transpose(1, 2)
             return key_states, value_states
-        rows = len(self.places)
-        self.keys.flatten(0, 1).index_copy_(0, self.places, key_states[:, :, 0])
-        self.values.flatten(0, 1).index_copy_(0, self.places, value_states[:, :, 0])
+        rows, places = len(self.places), self.places.to(self.keys.device)
+        self.keys.flatten(0, 1).index_copy_(0, places, key_states[:, :, 0])
+        self.values.flatten(0, 1).index_copy_(0, places, value_states[:, :, 0])
         keys, values = self.keys[:rows, : self.seen], self.values[:rows, : self.seen]
         return keys.transpose(1, 2), values.transpose(1, 2)
 
