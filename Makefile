@@ -3,6 +3,7 @@
 PYTHON ?= python3
 STUDY ?= demo
 TEXT ?= keep
+SHARDS ?= 1
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
@@ -11,7 +12,7 @@ INSTALLED := .venv/.installed
 export IMPORT_ROOT := $(ROOT)
 
 study: $(INSTALLED)  ## run the study: texts, surprisal, metrics, comparisons, reports, the paper
-	@$(BIN)/python -m lib.running.study '$(STUDY)'
+	@$(BIN)/python -m lib.running.study '$(STUDY)' --shards '$(SHARDS)'
 
 status: $(INSTALLED)  ## what of the study is done, stale or missing, and why
 	@$(BIN)/python -m lib.running.status '$(STUDY)'

@@ -19,6 +19,7 @@ from lib.running import resources, steps
 STUDY = config.get("study", "demo")
 declared = load_study(STUDY)
 study = repository.narrowed(STUDY, declared)
+SHARDS = int(config.get("shards", 1))  # jobs that share what one source writes, or a scorer reads of it
 PAIRS = repository.pairs(STUDY, study)  # the (dataset, source) that there are
 ROOT = paths.root()
 PYTHON = sys.executable
@@ -72,11 +73,22 @@ def need(of, weights, otherwise):
     return asked
 
 
+def shards(stamp, weights):
+    """The stamps of the jobs that share what is made with `weights`, before one joins it."""
+
+    def asked(wildcards):
+        return expand(stamp, shard=range(1, SHARDS + 1), **wildcards) if SHARDS > 1 and weights(wildcards) else []
+
+    return asked
+
+
 def memory(weights):
     asked = need(resources.memory_of, weights, READING)
     return lambda wildcards: min(asked(wildcards), resources.memory())
 
 
+OF_TEXTS = "data/texts/{dataset}/.{source}.shard-{shard}-of-" + str(SHARDS)
+OF_SURPRISALS = "data/surprisals/{scorer}/{dataset}/.{source}.shard-{shard}-of-" + str(SHARDS)
 TEXTS = pattern(paths.texts, "{dataset}", "{source}")
 SURPRISALS = pattern(paths.surprisals, "{scorer}", "{dataset}", "{source}")
 WORDS = pattern(paths.words, "{scorer}", "{dataset}", "{source}")
@@ -106,6 +118,7 @@ wildcard_constraints:
     source=one_of(study.sources),
     scorer=one_of(study.scorers),
     comparison=one_of(study.comparisons),
+    shard=r"\d+",
 
 
 rule all:
@@ -131,6 +144,7 @@ rule generate:
     input:
         lambda wildcards: pattern(paths.source_file, wildcards.source),
         [] if study.imported else pattern(paths.documents, "{dataset}"),
+        shards(OF_TEXTS, written_by),
     output:
         update(TEXTS),
     params:
@@ -147,6 +161,7 @@ rule surprisal:
     input:
         lambda wildcards: pattern(paths.source_file, wildcards.scorer),
         TEXTS,
+        shards(OF_SURPRISALS, read_by),
     output:
         update(SURPRISALS),
         update(WORDS),
@@ -158,6 +173,35 @@ rule surprisal:
         gpu=need(resources.gpus_of, read_by, 0),
     shell:
         MAKE + " surprisal" + OF_SCORER + " --gpu {resources.gpu} && touch {output:q}"
+
+
+if SHARDS > 1:
+
+    rule generate_shard:
+        input:
+            pattern(paths.source_file, "{source}"),
+            [] if study.imported else pattern(paths.documents, "{dataset}"),
+        output:
+            temp(touch(OF_TEXTS)),
+        threads: need(resources.threads_of, written_by, 1)
+        resources:
+            mem_mb=memory(written_by),
+            gpu=need(resources.gpus_of, written_by, 0),
+        shell:
+            MAKE + " texts" + OF_SOURCE + " --gpu {resources.gpu} --shard {wildcards.shard}/{SHARDS}"
+
+    rule surprisal_shard:
+        input:
+            pattern(paths.source_file, "{scorer}"),
+            TEXTS,
+        output:
+            temp(touch(OF_SURPRISALS)),
+        threads: need(resources.threads_of, read_by, 1)
+        resources:
+            mem_mb=memory(read_by),
+            gpu=need(resources.gpus_of, read_by, 0),
+        shell:
+            MAKE + " surprisal" + OF_SCORER + " --gpu {resources.gpu} --shard {wildcards.shard}/{SHARDS}"
 
 
 rule uid:

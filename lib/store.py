@@ -334,14 +334,29 @@ def _table(rows: pd.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:
 class Parts:
     """The parts of an output that is being made, numbered from 0.
 
-    Parts left by a run with another record count as missing; `fresh` removes all that are there.
+    Parts left by a run with another record count as missing; `fresh` removes all that are there. A
+    `shard` (i, n) makes every n-th part from the i-th on, 0 ≤ i < n; others make the rest and join them.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, made: Record, *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: pa.Schema,
+        made: Record,
+        *,
+        fresh: bool = False,
+        shard: tuple[int, int] | None = None,
+    ) -> None:
         self.path, self.schema, self.made = path, schema, made
+        self.shard = shard
         self.folder = path.with_name(f".{path.name}.parts")
         if fresh:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def to_make(self, number: int) -> bool:
+        """Whether the part is this shard's, or there are no shards, and it is not there yet."""
+        mine = self.shard is None or number % self.shard[1] == self.shard[0]
+        return mine and not self.done(number)
 
     def done(self, number: int) -> bool:
         return is_complete(self._file(number), self.made)

@@ -1,5 +1,6 @@
 """Step 01: from prompts to texts, or from people's documents to texts."""
 
+import glob
 import hashlib
 import json
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from lib import datasets, paths, store
 from lib.backends.engines import deciding, engine_of, identity, open_generator
 from lib.backends.prompts import TODAY
+from lib.batches import batches
 from lib.datasets import imported
 from lib.datasets.document import Document, Key
 from lib.errors import StudyError
@@ -105,6 +107,37 @@ def generate_texts(run: Run) -> GenerationSummary:
         written=written,
         seconds=perf_counter() - began,
     )
+
+
+def write_shard(run: Run, shard: tuple[int, int]) -> int:
+    """Write every n-th of the missing texts from the i-th on, `shard` being (i, n); how many those are.
+
+    Shards may be written at the same time, on machines that share the folder; `generate_texts` then
+    joins them to the bytes that it would have written alone. Raises StudyError as it does, and for
+    more shards than texts.
+    """
+    if run.study.imported or not isinstance(run.source, Model):
+        return 0
+    path = paths.texts(run.dataset_name, run.source_name)
+    documents = _documents(run)
+    made = _record(run, documents)
+    tasks = list(tasks_of(documents, run.samples))
+    if shard[1] > len(tasks):
+        raise StudyError(
+            f"{run.source_name!r} writes {len(tasks)} texts, which {shard[1]} shards cannot share; "
+            f"give at most {len(tasks)}."
+        )
+    with store.lock(path):
+        kept = _kept(run, path, made, documents)
+    if kept is None:
+        return 0
+    mine = [task for task in tasks if task.key not in kept][shard[0] :: shard[1]]
+    own = path.with_name(f"{path.stem}.shard-{shard[0] + 1}-of-{shard[1]}{path.suffix}")
+    with store.lock(own), Bar(total=len(mine), unit="text", desc=run.source_name) as bar:
+        generator, journal = open_generator(run.source.weights), Journal(own, made)
+        for group in batches(mine, lambda _: 1, generator.at_once):
+            written_rows(run, run.source, generator, group, journal, bar)
+    return len(mine)
 
 
 def _kept(
@@ -203,6 +236,9 @@ def _write(
 ) -> int:
     """Write `path` with the rows that are `kept` and those of all other tasks; how many those are."""
     journal = Journal(path, made)
+    shards = [Journal(shard, made) for shard in _shards(path)]
+    for shard in shards:
+        journal.rows |= shard.rows
     generator = open_generator(model.weights)
     missing = [task for task in tasks if task.key not in kept]
     rows: list[dict[str, Any]] = []
@@ -217,8 +253,15 @@ def _write(
     found = kept | {(row["doc_id"], row["sample"]): row for row in whole}
     keys = dict.fromkeys(task.key for task in tasks)
     store.write(path, pd.DataFrame([found[key] for key in keys]), SCHEMA, made)
-    journal.remove()
+    for each in (journal, *shards):
+        each.remove()
     return len(whole)
+
+
+def _shards(path: Path) -> list[Path]:
+    """What stands in the place of `path` for the shards that have a journal."""
+    found = path.parent.glob(f".{glob.escape(path.stem)}.shard-*{path.suffix}.journal")
+    return [path.with_name(file.name[1:].removesuffix(".journal")) for file in sorted(found)]
 
 
 def read_texts(run: Run) -> pd.DataFrame:

@@ -8,6 +8,7 @@ The step's notebook then finds its data complete, and only reads.
 import argparse
 import errno
 import os
+import re
 import shlex
 import socket
 import sys
@@ -36,18 +37,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("step", choices=STEPS)
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument(
+        "--shard", help="1/4: the first of four that share the work; without, they are joined"
+    )
     parser.add_argument("--gpu", type=int, default=0, help="how many GPUs it may use: 0 or 1")
     arguments = parser.parse_args()
     try:
         with progress.running(progress.name_of(arguments.step, dict(arguments.p))), _device(arguments.gpu):
-            make(arguments.step, dict(arguments.p))
+            make(arguments.step, dict(arguments.p), arguments.shard)
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def make(step: str, parameters: Mapping[str, str]) -> None:
+def make(step: str, parameters: Mapping[str, str], shard: str | None = None) -> None:
     """Make the data of `step`, one of `STEPS`.
 
     Raises StudyError with the sentence of what went wrong, the file that has the rest, and the command
@@ -55,6 +59,9 @@ def make(step: str, parameters: Mapping[str, str]) -> None:
     """
     log = paths.failed_log(step, "-".join(parameters.values()))
     try:
+        if shard is not None:
+            _make_shard(step, parameters, shard)
+            return
         _makers()[step](parameters)
         note(step, parameters)
     except Exception as error:  # not hidden: all of it is kept, and the step has failed
@@ -83,6 +90,24 @@ def _makers() -> dict[str, Callable[[Mapping[str, str]], object]]:
         "hypotheses": lambda given: hypotheses.answer(given["study"]),
         "compare": lambda given: compare(check_parameters("04_compare", given)),
     }
+
+
+def _make_shard(step: str, parameters: Mapping[str, str], shard: str) -> None:
+    from lib.generate.texts import write_shard
+    from lib.params.run import resolve
+    from lib.surprisal.scoring import score_shard
+
+    place = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if place is None or not 1 <= int(place[1]) <= int(place[2]):
+        raise StudyError(f"`--shard {shard}` is none; give 1/4, say, for the first of four.")
+    one = (int(place[1]) - 1, int(place[2]))
+    match step:
+        case "texts":
+            write_shard(resolve("01_generate", parameters), one)
+        case "surprisal":
+            score_shard(resolve("02_surprisal", parameters), one)
+        case _:
+            raise StudyError(f"{step} is not cut into shards; texts and surprisal are.")
 
 
 def in_a_sentence(error: BaseException) -> str:

@@ -34,10 +34,13 @@ QUARTO_HINT = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", nargs="?", default="demo")
+    parser.add_argument(
+        "--shards", default="1", help="jobs that share what a source writes, or is scored of it"
+    )
     arguments = parser.parse_args()
     try:
         install_packages(arguments.study)
-        return run_study(arguments.study)
+        return run_study(arguments.study, arguments.shards)
     except StudyError as error:
         for sentence in str(error).splitlines():
             print(f"error: {sentence}", file=sys.stderr)
@@ -57,18 +60,20 @@ def install_packages(name: str) -> None:
             print(f"{installed} is installed: it carries {model.removeprefix(packages.SCHEME)}.")
 
 
-def run_study(name: str) -> int:
+def run_study(name: str, shards: str = "1") -> int:
     """Bring every file of the study `name` up to date; the exit status of Snakemake.
 
     Raises StudyError, before anything is made, for whatever is wrong with what the study declares (a
     line for each), and if another run is at work in this folder.
     """
     study = checked_study(name)
+    if not shards.isdecimal() or int(shards) < 1:
+        raise StudyError(f"SHARDS is {shards!r}, but must be a whole number from 1 on.")
     started = time.monotonic()
     for row in repository.lacking(name, study).itertuples():
         print(f"  not there  {row.dataset} {row.source}: {row.why}")
     with alone(name):
-        status = snakemake(name, study)
+        status = snakemake(name, study, int(shards))
     if status == 0:
         print(f"{study.title}: up to date after {time.monotonic() - started:.0f} s.")
         print(f"  reports  {os.path.relpath(paths.study_page(name))}")
@@ -85,7 +90,7 @@ def run_study(name: str) -> int:
 SAID = ("error:", "  what it had done:", "  to run just this again:")
 
 
-def snakemake_command(name: str, study: Study) -> list[str]:
+def snakemake_command(name: str, study: Study, shards: int = 1) -> list[str]:
     """The command that brings the study `name` up to date."""
     file = Path(__file__).parents[2] / "Snakefile"
     command = [sys.executable, "-m", "snakemake", "--keep-going", "--rerun-incomplete"]
@@ -96,15 +101,15 @@ def snakemake_command(name: str, study: Study) -> list[str]:
     command += ["--resources", f"mem_mb={resources.memory()}", f"gpu={len(resources.gpus())}"]
     command += ["--rerun-triggers", "mtime", "input", "params"]
     command += ["--nolock"]  # a killed run would leave it; `alone` holds one that ends with its process
-    return [*command, "--snakefile", str(file), "--config", f"study={name}"]
+    return [*command, "--snakefile", str(file), "--config", f"study={name}", f"shards={shards}"]
 
 
-def snakemake(name: str, study: Study) -> int:
+def snakemake(name: str, study: Study, shards: int = 1) -> int:
     """Run the Snakefile; of its chatter only what a person acts on reaches the terminal.
 
     On a terminal the last lines say what runs, how far it is, and how long it will take.
     """
-    command = [*snakemake_command(name, study), "--quiet", "host", "progress", "reason", "rules"]
+    command = [*snakemake_command(name, study, shards), "--quiet", "host", "progress", "reason", "rules"]
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"PYTHONWARNINGS": "ignore", "QUARTO_PYTHON": sys.executable}

@@ -156,20 +156,7 @@ def score_texts(run: Run) -> ScoringSummary:
     Raises StudyError for a missing or broken file of texts, missing weights, or a window that does
     not suit the scorer.
     """
-    rows = store.read(
-        paths.texts(run.dataset_name, run.source_name),
-        command("01_generate", run),
-        ["doc_id", "sample", "prompt", "text", "status", "error", "sent"],
-    ).fillna({"prompt": "", "text": "", "error": ""})
-    not_scored = {
-        (row.doc_id, row.sample): row.error or "the text is empty"
-        for row in rows.itertuples()
-        if row.status == "error" or not row.text
-    }
-    if run.scorer.scoring.context == "sent":  # of people and of imported texts nothing was sent
-        rows["prompt"] = rows["sent"].fillna(rows["prompt"])
-    texts = [Text(row.doc_id, row.prompt, row.text, row.sample) for row in rows.itertuples()]
-    texts = _with_words(run, [each for each in texts if each.key not in not_scored])
+    rows, texts, not_scored = _texts(run)
     tokens_path = paths.surprisals(run.scorer_name, run.dataset_name, run.source_name)
     words_path = paths.words(run.scorer_name, run.dataset_name, run.source_name)
     made = _record(run)
@@ -221,6 +208,41 @@ def _with_words(run: Run, texts: list[Text]) -> list[Text]:
     return found
 
 
+def score_shard(run: Run, shard: tuple[int, int]) -> int:
+    """Score the parts of `shard` (i, n); how many tokens that was. As `lib.generate.texts.write_shard`."""
+    if run.study.imported:
+        return 0
+    _, texts, _ = _texts(run)
+    made = _record(run)
+    place = (run.scorer_name, run.dataset_name, run.source_name)
+    with store.lock(paths.surprisals(*place)):
+        if all(store.is_to_be_had(file(*place), made) for file in (paths.words, paths.surprisals)):
+            return 0
+    tokens = store.Parts(paths.surprisals(*place), SCHEMA, made, shard=shard)
+    words = store.Parts(paths.words(*place), WORD_SCHEMA, made, shard=shard)
+    with store.lock(tokens.folder / f"shard-{shard[0]}-of-{shard[1]}"):
+        return _score_in_parts(run, texts, tokens, words)[0]
+
+
+def _texts(run: Run) -> tuple[pd.DataFrame, list[Text], dict[Key, str]]:
+    """The rows of step 01, those of them that can be scored, and by key why others cannot."""
+    rows = store.read(
+        paths.texts(run.dataset_name, run.source_name),
+        command("01_generate", run),
+        ["doc_id", "sample", "prompt", "text", "status", "error", "sent"],
+    ).fillna({"prompt": "", "text": "", "error": ""})
+    not_scored = {
+        (row.doc_id, row.sample): row.error or "the text is empty"
+        for row in rows.itertuples()
+        if row.status == "error" or not row.text
+    }
+    if run.scorer.scoring.context == "sent":  # of people and of imported texts nothing was sent
+        rows["prompt"] = rows["sent"].fillna(rows["prompt"])
+    texts = [Text(row.doc_id, row.prompt, row.text, row.sample) for row in rows.itertuples()]
+    texts = _with_words(run, [each for each in texts if each.key not in not_scored])
+    return rows, texts, not_scored
+
+
 def _import(run: Run, rows: pd.DataFrame, made: store.Record) -> None:
     """Write both files from the surprisals that the study imports."""
     place = (run.scorer_name, run.dataset_name, run.source_name)
@@ -256,7 +278,7 @@ def _score_in_parts(
     parts = list(_parts(texts))
     # A run may have been stopped between the two files.
     words_there = not run.regenerate and store.is_complete(words.path, words.made)
-    missing = [n for n in range(len(parts)) if not (tokens.done(n) and (words_there or words.done(n)))]
+    missing = [n for n in range(len(parts)) if tokens.to_make(n) or (not words_there and words.to_make(n))]
     count, seconds = 0, 0.0
     if missing:
         deviation = _deviation(run, texts) if missing[0] == 0 else None
@@ -275,6 +297,8 @@ def _score_in_parts(
                 progress.set_postfix_str(f"{count / (perf_counter() - began):,.0f} tokens/s", refresh=False)
                 progress.update(_size(parts[number]))
         seconds = perf_counter() - began
+    if tokens.shard is not None:
+        return count, seconds
     measured: dict[str, Any] = {}
     for number in range(len(parts)):
         found = tokens.measured(number)

@@ -1,0 +1,76 @@
+"""Jobs that share the work of one source make the bytes that one job makes."""
+
+import pytest
+
+from lib import paths, store
+from lib.errors import StudyError
+from lib.generate import texts as generate
+from lib.running.make import make
+from lib.running.study import run_study
+from lib.surprisal import scoring
+
+GIVEN = {"model": "tiny-base", "study": "small", "dataset": "notes"}
+SCORED = GIVEN | {"scorer": "tiny-scorer"}
+
+
+@pytest.fixture
+def parted(small_study, monkeypatch):
+    """The small study, whose few texts are several parts."""
+    monkeypatch.setattr(scoring, "CHARACTERS_PER_PART", 400)
+    opened = generate.open_generator
+
+    def in_threes(weights):
+        generator = opened(weights)
+        generator.at_once = 3
+        return generator
+
+    monkeypatch.setattr(generate, "open_generator", in_threes)
+    return small_study
+
+
+def test_shards_in_any_order_join_to_the_same_bytes(parted):
+    texts = paths.texts("notes", "tiny-base")
+    scored = [
+        paths.surprisals("tiny-scorer", "notes", "tiny-base"),
+        paths.words("tiny-scorer", "notes", "tiny-base"),
+    ]
+    make("texts", GIVEN)
+    make("surprisal", SCORED)
+    whole = [path.read_bytes() for path in (texts, *scored)]
+    for path in (texts, *scored):
+        path.unlink()
+
+    make("texts", GIVEN, "2/2")
+    assert not texts.exists()
+    parts = store.Parts(texts, generate.SCHEMA, {}).folder
+    assert [path.name for path in sorted(parts.glob("[0-9]*.parquet"))] == [
+        "000001.parquet",
+        "000003.parquet",
+    ]
+    make("texts", GIVEN, "1/2")
+    made = {path: path.stat().st_mtime_ns for path in parts.glob("[0-9]*.parquet")}
+    assert len(made) == 4
+    make("texts", GIVEN)
+    assert not parts.exists()
+    for shard in ("3/3", "1/3", "2/3"):
+        make("surprisal", SCORED, shard)
+    make("surprisal", SCORED)
+    assert [path.read_bytes() for path in (texts, *scored)] == whole
+    make("texts", GIVEN, "1/2")  # there already
+    assert not parts.exists()
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "1/0"])
+def test_a_shard_that_is_none_is_refused_in_a_sentence(small_study, shard):
+    with pytest.raises(StudyError, match="is none; give 1/4"):
+        make("texts", GIVEN, shard)
+
+
+def test_what_cannot_be_shared_is_refused_in_a_sentence(small_study):
+    with pytest.raises(StudyError, match="10 texts, which 11 shards cannot share"):
+        make("texts", GIVEN, "1/11")
+    with pytest.raises(StudyError, match="uid is not cut into shards"):
+        make("uid", SCORED, "1/2")
+    for shards in ("0", "-1", "two", "1.5"):
+        with pytest.raises(StudyError, match="SHARDS is"):
+            run_study("small", shards)
