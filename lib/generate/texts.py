@@ -81,7 +81,8 @@ def generate_texts(run: Run) -> GenerationSummary:
         written = 0
         if run.regenerate:
             store.keep(path)
-            Journal(path, made).remove()
+            for each in (path, *_shards(path)):
+                Journal(each, made).remove()
         kept = {} if run.regenerate else _kept(run, path, made, documents)
         if kept is not None:
             match run.source:
