@@ -74,7 +74,6 @@ def test_imports_point_up(imports: networkx.DiGraph) -> None:
     assert below == []
 
 
-@pytest.mark.xfail(reason="the engines and what opens them import each other")
 def test_imports_have_no_circle(imports: networkx.DiGraph) -> None:
     assert [" → ".join(circle) for circle in networkx.simple_cycles(imports)] == []
 

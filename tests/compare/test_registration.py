@@ -70,5 +70,9 @@ def test_a_registration_after_the_data_says_so_and_an_edited_one_is_refused(proj
 
 
 def test_a_study_without_hypotheses_has_nothing_to_register(small_study):
+    file = paths.study_file("small")
+    content = yaml.safe_load(file.read_text())
+    del content["hypotheses"]
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
     with pytest.raises(StudyError, match="declares no hypothesis"):
         register("small")

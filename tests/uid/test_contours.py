@@ -196,7 +196,7 @@ def effect_rows(pairs: list[tuple[str, str]], **changed: tuple[float, float, flo
                 effect, low, high = changed.get(test, values) if pair == pairs[-1] else values
                 p = (0.01 if test == "welch_t" else 0.2) + 0.001 * place
                 rows.append((*pair, metric, test, effect, low, high, p))
-    columns = ["group_a", "group_b", "metric", "test", "effect", "ci_low", "ci_high", "p_adjusted"]
+    columns = ["group_a", "group_b", "metric", "test", "effect", "ci_low", "ci_high", "p_adjusted_bh"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -213,8 +213,10 @@ def test_the_forest_has_every_effect_with_its_interval():
     assert {(row["low"], row["at"], row["high"]) for row in rows} == {
         (b, a, c) for a, b, c in EFFECTS.values()
     }
-    assert sum(row["kind"] == "p < 0.05 after Holm" for row in rows) == len(pairs) * len(source.HEADLINE)
-    assert "9 of 36 stand after Holm" in forest.to_dict()["description"]
+    assert sum(row["kind"] == "p < 0.05 after Benjamini–Hochberg" for row in rows) == len(pairs) * len(
+        source.HEADLINE
+    )
+    assert "9 of 36 stand after Benjamini and Hochberg's correction" in forest.to_dict()["description"]
     assert len([row for row in shown(effects.spread(effect_rows(pairs))) if "pair" in row]) == 9
 
 
