@@ -19,7 +19,7 @@ from lib.figures.theme import LINES, described, noted
 # Of Okabe & Ito's palette, those that stand for no class.
 COLOURS = ("#333333", "#56B4E9", "#009E73", "#CC79A7", "#8C6D31", "#7570B3")
 SHADE = "#dfe8f3"
-LABEL = 44  # characters of a line of a hypothesis' sentence
+LABEL = 38  # characters of a line of a hypothesis' sentence
 LINE = 13  # pixels of a line of the sentence
 ROW = 17  # pixels of a point with its interval
 FURTHEST = 16  # a ratio beyond it is drawn at the axis' end

@@ -76,7 +76,7 @@ class Paper:
 
     def about(self) -> str:
         """Which study this is."""
-        return f"This paper is about the study `{self.name}`: {self.study.title.rstrip('.')}."
+        return f"This paper is about the study “{self.name}”: {self.study.title.rstrip('.')}."
 
     def abstract(self) -> str:
         """Every verdict, and whether scorers disagree."""
@@ -193,9 +193,10 @@ class Paper:
         short, failed = (int(self.counts[status].sum()) for status in ("short", "error"))
         measured = sum(int(found["uid_variance"]["n"]) for found in findings.numbers(self.summary).values())
         return (
-            f"{short} of the {self.texts} texts stayed shorter than asked for after all retries and are "
-            f"kept; {failed or 'none'} failed. {self.texts - measured} have no measures, being empty or too "
-            f"short for them, and are in no test; {measured} are."
+            f"{short or 'None'} of the {self.texts} texts stayed shorter than asked for after all retries "
+            f"(such are kept); {failed or 'none'} failed. {self.texts - measured or 'None'} of them "
+            f"{'has' if self.texts - measured == 1 else 'have'} no measures, being empty or too short for "
+            f"them, and {measured} are in the tests."
         )
 
     def describe(self) -> str:
@@ -225,7 +226,7 @@ class Paper:
         versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
         digest = store.digest(f"{name} {value}" for name, value in sorted(record["inputs"].items()))
         return (
-            f"This is the study `{self.name}`, its comparison `{self.comparison}`. The numbers come from "
+            f"This is the study “{self.name}”, its comparison “{self.comparison}”. The numbers come from "
             f"`data/compare/{self.name}/`, the figures from the notebook "
             f"`{paths.shown(paths.rendered_comparison(self.name, self.comparison))}`; both were made of "
             f"{len(record['inputs'])} files of measures with the joint SHA-256 {digest[:16]}, by {versions}, "

@@ -206,7 +206,7 @@ def test_the_paper_reads_right_whichever_way_the_results_fall(
     assert "No hypothesis stays open." not in results or "no difference" not in (level, spread)
     for name in ("which is no independent witness", "With tiny-base as the scorer,", "Paired by prompt"):
         assert name in results
-    assert "This paper is about the study `demo`: A small study." in text
+    assert "This paper is about the study “demo”: A small study." in text
     way = "higher" if shift > 0 else "lower" if shift < 0 else "not clearly different"
     assert f"set against those of people, is {way} on all texts" in results
     stands = explored.table(found.tests)
