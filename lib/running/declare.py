@@ -21,6 +21,14 @@ from lib.params import load_source, validated
 from lib.params.corpora import Dataset
 from lib.params.sources import AnySource
 from lib.params.studies import Study
+from lib.running.resources import MEGABYTE, dequantised, memory
+
+FLOAT32 = 4  # bytes
+SHARE_FOR_WEIGHTS = 0.5  # of the memory: what is read, packed and cached stands beside the weights
+GGUF_HINT = (
+    "Where the file fits into memory, transformers reads it dequantised; for llama.cpp (`make extras`) write "
+    "`weights: {{backend: llama_cpp, file: {file}}}` there."
+)
 
 SOURCES = ("human", "tiny-base", "tiny-rlhf")
 # What a new study claims until its author says otherwise: what preference tuning is said to do.
@@ -64,6 +72,8 @@ def main() -> int:
         else:
             file = declare_model(arguments.name, arguments.model, arguments.text_class, arguments.served)
             print(f"Wrote {paths.shown(file)}. Add {arguments.name!r} to the `sources` of a study.")
+            if arguments.model.endswith(".gguf"):
+                print(GGUF_HINT.format(file=arguments.model))
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -98,7 +108,7 @@ def declare_model(name: str, model: str, text_class: str = "base", served: str |
     if model.startswith(("http://", "https://")):
         weights = {"backend": "openai", "model": served or name, "base_url": model}
     elif model.endswith(".gguf"):
-        weights = {"backend": "llama_cpp", "file": model}
+        weights = _of_gguf(model)
     else:
         weights = {"backend": "transformers", "model": model}
     content: dict[str, Any] = {"kind": "model", "class": text_class, "family": name, "weights": weights}
@@ -107,6 +117,18 @@ def declare_model(name: str, model: str, text_class: str = "base", served: str |
     file = paths.source_file(name)
     _write(name, {file: (AnySource, content)})
     return file
+
+
+def _of_gguf(model: str) -> dict[str, Any]:
+    """Weights of a GGUF file: by transformers, which needs no compiler, where its numbers fit into memory.
+
+    Raises StudyError for a file that is no GGUF file.
+    """
+    file = paths.resolve(model)
+    fits = file.is_file() and FLOAT32 * dequantised(file) < memory() * MEGABYTE * SHARE_FOR_WEIGHTS
+    if fits:
+        return {"backend": "transformers", "model": model}
+    return {"backend": "llama_cpp", "file": model}
 
 
 def _write(name: str, files: dict[Path, tuple[Any, dict[str, Any]]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from lib import paths
+from lib.errors import StudyError
 from lib.params import LlamaCpp, OpenAI, Transformers, Weights
 
 MEGABYTE = 1 << 20
@@ -46,12 +47,27 @@ def size_of(weights: Transformers | LlamaCpp) -> int:
         file = paths.resolve(weights.file)
         return file.stat().st_size // MEGABYTE if weights.repo is None and file.is_file() else UNKNOWN
     folder = paths.resolve(weights.model)
+    if folder.suffix == ".gguf" and folder.is_file():
+        return dequantised(folder) * BYTES_OF_DTYPE[weights.dtype] // MEGABYTE
     files = list(folder.glob("*.safetensors")) if folder.is_dir() else _cached(weights)
     if not files:
         return UNKNOWN
     half = any(b'"BF16"' in _head(file) or b'"F16"' in _head(file) for file in files)
     bytes_ = sum(file.stat().st_size for file in files)
     return bytes_ // (2 if half else 4) * BYTES_OF_DTYPE[weights.dtype] // MEGABYTE
+
+
+@cache
+def dequantised(file: Path) -> int:
+    """How many numbers the weights of a GGUF `file` are. Raises StudyError for another kind of file."""
+    from gguf import GGUFReader
+
+    try:
+        return sum(int(tensor.n_elements) for tensor in GGUFReader(file).tensors)
+    except (ValueError, IndexError, KeyError) as error:
+        raise StudyError(
+            f"{paths.shown(file)} is not a whole GGUF file ({error}); fetch it again."
+        ) from error
 
 
 def _head(file: Path) -> bytes:

@@ -101,6 +101,19 @@ def test_a_model_is_declared_by_where_it_is(project, model, weights):
     assert declared.chat
 
 
+def test_a_gguf_file_that_fits_is_read_without_a_compiler(project, monkeypatch):
+    file = REPOSITORY / "data" / "models" / "tiny-base" / "q8_0.gguf"
+    declare.declare_model("fits", str(file), "base")
+    assert load_source("fits").weights.backend == "transformers"
+    monkeypatch.setattr(declare, "memory", lambda: 20)  # MB; in float32 the model has 16
+    declare.declare_model("large", str(file), "base")
+    assert load_source("large").weights.backend == "llama_cpp"
+    cut = project / "cut.gguf"
+    cut.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(StudyError, match=r"cut\.gguf is not a whole GGUF file"):
+        declare.declare_model("cut", "cut.gguf", "base")
+
+
 def test_what_cannot_be_declared_ends_in_one_sentence_and_writes_nothing(project, tmp_path):
     with pytest.raises(StudyError, match="There is no folder"):
         declare.declare_folder("mine", str(tmp_path / "nowhere"))
