@@ -32,8 +32,8 @@ SCHEMA = pa.schema(
         ("tokens", pa.int32()),  # that the model wrote
         ("sent", pa.string()),  # what the model was given: the prompt in its template
         ("cut", pa.string()),  # a repetition of the prompt, taken off the beginning of the text
-        ("sample", pa.int32()),  # which of the texts of one prompt
         ("reasoning", pa.string()),  # what a model thought aloud before the text
+        ("sample", pa.int32()),  # which of the texts of one prompt
     ]
 )
 UNITS = {

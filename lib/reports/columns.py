@@ -39,6 +39,9 @@ OF_A_MEASURE = {
     "uid_variance_first_n": "uid_variance of the first tokens, as many as the study says (64 by default)",
     "moving_ttr": "mean share of distinct tokens in a moving window",
     "words": "words of the text",
+    "sentence_variance": "variance of mean surprisal from sentence to sentence",
+    "sentence_pairwise": "mean squared difference of neighbouring sentences' mean surprisals",
+    "spectral_peak": "share of the spectrum of surprisal along the text in its strongest period",
 }
 OF_COMPARISONS = {
     "comparison": ("name", "of the study's comparisons, which are exploratory"),

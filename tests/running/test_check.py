@@ -28,6 +28,7 @@ def test_all_that_is_wrong_is_said_at_once_each_in_a_line(small_study):
         datasets=["nowhere", "empty", "table", "nots"],
         scorers=["tiny-screr"],
         comparisons={},
+        hypotheses={},
         paper=False,
     )
     with pytest.raises(StudyError) as caught:
@@ -64,7 +65,7 @@ def test_a_study_that_cannot_be_made_fails_in_a_sentence_after_another_one_was(
 def test_names_that_would_be_patterns_are_refused(small_study):
     for name in ("tiny {base}", "tiny<base>", "tiny base", "-tiny"):
         paths.source_file(name).write_text(paths.source_file("tiny-base").read_text())
-        declare("odd", sources=["human", name], comparisons={}, paper=False)
+        declare("odd", sources=["human", name], comparisons={}, hypotheses={}, paper=False)
         with pytest.raises(StudyError, match="cannot be the name of a source"):
             check.checked_study("odd")
 

@@ -112,7 +112,7 @@ def test_a_killed_scoring_run_goes_on_to_the_same_bytes_without_scoring_again(sm
         text = (notes / "arrays.txt").read_text() * 8
         (notes / f"long-{number:02}.txt").write_text(text.replace("arrays", f"arrays {number}"))
     given = {"model": "human", "study": "small"}
-    script = "from lib import generate, surprisal\nfrom lib.params.run import resolve\n"
+    script = "from lib.generate import texts as generate\nfrom lib.surprisal import scoring as surprisal\nfrom lib.params.run import resolve\n"
     subprocess.run(
         [sys.executable, "-c", f"{script}generate.generate_texts(resolve('01_generate', {given}))"],
         check=True,
@@ -143,7 +143,7 @@ def test_a_killed_scoring_run_goes_on_to_the_same_bytes_without_scoring_again(sm
 def test_bad_files_end_in_one_sentence_and_nothing_is_lost(small_study):
     given = {"model": "human", "study": "small"}
     with pytest.raises(
-        StudyError, match=r"human\.parquet does not exist yet; make it with `papermill notebooks/01"
+        StudyError, match=r"human\.parquet does not exist yet; make it with `papermill .*notebooks/01"
     ):
         surprisal.score_texts(resolve("02_surprisal", given))
     from lib.generate import texts as generate
