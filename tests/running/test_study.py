@@ -112,7 +112,10 @@ def test_a_killed_scoring_run_goes_on_to_the_same_bytes_without_scoring_again(sm
         text = (notes / "arrays.txt").read_text() * 8
         (notes / f"long-{number:02}.txt").write_text(text.replace("arrays", f"arrays {number}"))
     given = {"model": "human", "study": "small"}
-    script = "from lib.generate import texts as generate\nfrom lib.surprisal import scoring as surprisal\nfrom lib.params.run import resolve\n"
+    script = (
+        "from lib.generate import texts as generate\nfrom lib.surprisal import scoring as surprisal\n"
+        "from lib.params.run import resolve\n"
+    )
     subprocess.run(
         [sys.executable, "-c", f"{script}generate.generate_texts(resolve('01_generate', {given}))"],
         check=True,
