@@ -17,6 +17,7 @@ from lib.surprisal import rows
 from lib.uid import measures
 
 R = shutil.which("Rscript")
+KEYS = ["doc_id", "sample"]
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,9 @@ def test_the_texts_come_back_as_they_were(exported, finished_study):
     study = load_study("demo")
     found = pd.read_csv(exported / "texts.csv", dtype={"doc_id": str}, keep_default_na=False, na_values=[""])
     for source in study.sources:
-        written = store.read(paths.texts("notes", source), "").set_index("doc_id")
-        measured = store.read(paths.uid("tiny-scorer", "notes", source), "").set_index("doc_id")
-        mine = found[found["source"] == source].set_index("doc_id")
+        written = store.read(paths.texts("notes", source), "").set_index(KEYS)
+        measured = store.read(paths.uid("tiny-scorer", "notes", source), "").set_index(KEYS)
+        mine = found[found["source"] == source].set_index(KEYS)
         assert len(mine) == len(written)
         assert mine["text"].fillna("").to_dict() == written["text"].fillna("").to_dict()
         both = mine.loc[measured.index]
@@ -51,8 +52,8 @@ def test_the_texts_come_back_as_they_were(exported, finished_study):
 def test_tokens_put_together_are_the_text(exported):
     tokens = pd.read_csv(exported / "tokens.csv", dtype={"doc_id": str, "token": str}, keep_default_na=False)
     texts_ = pd.read_csv(exported / "texts.csv", dtype={"doc_id": str}, keep_default_na=False)
-    spelled = tokens.groupby(["source", "doc_id"])["token"].agg("".join).to_dict()
-    written = texts_.set_index(["source", "doc_id"])["text"].to_dict()
+    spelled = tokens.groupby(["source", *KEYS])["token"].agg("".join).to_dict()
+    written = texts_.set_index(["source", *KEYS])["text"].to_dict()
     assert spelled == {key: written[key] for key in spelled}
 
 

@@ -96,7 +96,11 @@ def test_a_second_run_does_nothing_and_a_changed_number_only_what_follows_from_i
         file = paths.source_file("tiny-rlhf")
         file.write_text(file.read_text().replace("temperature: 0.9", "temperature: 0.8"))
         assert study_module.run_study("demo") == 0
-    changed = {path for path, content in data_files(tmp_path).items() if content != first[path]}
+    now = data_files(tmp_path)
+    earlier = {path for path in now if path.startswith("data/earlier/")}
+    assert any("texts/" in path for path in earlier)  # what was dear is kept
+    assert now.keys() - earlier == first.keys()
+    changed = {path for path in first if now[path] != first[path]}
     about = [path for path in changed if "compare/" not in path]
     assert about
     assert all(path.endswith("tiny-rlhf.parquet") for path in about)
