@@ -25,6 +25,7 @@ from lib.running.alone import alone
 from lib.running.check import checked_study, packages_of
 from lib.running.noted import made_by_hand
 
+SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 QUARTO_HINT = (
     "The paper was not rendered: Quarto is not on PATH. "
     "Get it from quarto.org, then run `make study` again (or `quarto render paper/`)."
@@ -92,7 +93,6 @@ SAID = ("error:", "  what it had done:", "  to run just this again:")
 
 def snakemake_command(name: str, study: Study, shards: int = 1) -> list[str]:
     """The command that brings the study `name` up to date."""
-    file = Path(__file__).parents[2] / "Snakefile"
     command = [sys.executable, "-m", "snakemake", "--keep-going", "--rerun-incomplete"]
     if anew := made_by_hand(name, study):
         command += ["--forcerun", *(paths.shown(path) for path in anew)]
@@ -101,7 +101,7 @@ def snakemake_command(name: str, study: Study, shards: int = 1) -> list[str]:
     command += ["--resources", f"mem_mb={resources.memory()}", f"gpu={len(resources.gpus())}"]
     command += ["--rerun-triggers", "mtime", "input", "params"]
     command += ["--nolock"]  # a killed run would leave it; `alone` holds one that ends with its process
-    return [*command, "--snakefile", str(file), "--config", f"study={name}", f"shards={shards}"]
+    return [*command, "--snakefile", str(SNAKEFILE), "--config", f"study={name}", f"shards={shards}"]
 
 
 def snakemake(name: str, study: Study, shards: int = 1) -> int:

@@ -8,7 +8,7 @@ import yaml
 from lib import paths, progress
 from lib.errors import StudyError
 from lib.params import load_source
-from lib.running import declare, status
+from lib.running import declare, status, study
 from tests.conftest import REPOSITORY
 
 
@@ -32,6 +32,7 @@ def test_a_changed_figure_is_no_matter_of_data_and_a_changed_engine_one_of_its_s
     finished_study, tmp_path, monkeypatch
 ):
     shutil.copytree(REPOSITORY / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(study, "SNAKEFILE", shutil.copy(REPOSITORY / "Snakefile", tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # the graph is asked of the copy
     assert set(status.status("demo")["state"]) == {"done"}
     stale = {}
@@ -63,9 +64,9 @@ def test_status_of_a_new_study_is_missing_everywhere(small_study):
 
 def test_a_comparison_waits_for_the_scorer_that_it_names(small_study):
     file = paths.study_file("small")
-    study = yaml.safe_load(file.read_text()) | {"scorers": ["tiny-scorer", "tiny-base"]}
-    study["comparisons"]["other"] = study["comparisons"]["all"] | {"scorer": "tiny-base"}
-    file.write_text(yaml.safe_dump(study, sort_keys=False))
+    declared = yaml.safe_load(file.read_text()) | {"scorers": ["tiny-scorer", "tiny-base"]}
+    declared["comparisons"]["other"] = declared["comparisons"]["all"] | {"scorer": "tiny-base"}
+    file.write_text(yaml.safe_dump(declared, sort_keys=False))
     table = status.status("small")
     assert "notes tiny-rlhf tiny-base" in set(table.loc[table["step"] == "03_uid", "of"])
     assert set(table["state"]) == {"missing"}
