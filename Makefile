@@ -58,6 +58,7 @@ models: $(INSTALLED)  ## train the demo models from scratch (hours)
 	@$(MAKE) --no-print-directory -f training/models.mk PYTHON="$(BIN)/python"
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock -e ".[lab]"
 	@$(BIN)/jupyter lab notebooks
 
 clean:  ## remove what runs made; the demo models and your texts stay
