@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Protocol
 
 from jinja2 import TemplateError
-from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from lib.backends.bounded import within
 from lib.errors import StudyError
@@ -32,6 +31,9 @@ def rendered(source: str, messages: list[Message], *, add_generation_prompt: boo
     What transformers offers for this makes text of every function that it is handed, so that a date cannot
     be given; the template is compiled as it does and filled in here.
     """
+    # Imported here: what reads texts knows of prompts, and needs no transformers.
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
     return str(
         _compile_jinja_template(source).render(
             messages=[dict(message) for message in messages],

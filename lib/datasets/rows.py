@@ -14,23 +14,13 @@ from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from lib import paths, store
 from lib.errors import StudyError, nearest
 from lib.params import Rows
 
-UNREADABLE = (
-    datasets.exceptions.DatasetsError,
-    HfHubHTTPError,
-    OfflineModeIsEnabled,
-    pa.ArrowException,
-    OSError,
-    ValueError,
-)
 Row = dict[str, Any]
 
 
@@ -44,11 +34,18 @@ class Table:
 
 def read(rows: Rows, columns: Sequence[str]) -> Table:
     """The table. Raises StudyError if it is not there, cannot be read, or lacks one of `columns`."""
-    if rows.files is not None:
-        return _local(local_files(rows.files), columns)
+    return _of_hub(rows, columns) if rows.files is None else _local(local_files(rows.files), columns)
+
+
+def _of_hub(rows: Rows, columns: Sequence[str]) -> Table:
+    # Imported here: every step knows of datasets, few read the hub, and the library takes its time.
+    import datasets
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    refused = (datasets.exceptions.DatasetsError, HfHubHTTPError, OfflineModeIsEnabled)
     try:
         found = datasets.load_dataset(rows.hub, rows.name, split=rows.split, revision=rows.revision)
-    except UNREADABLE as error:
+    except (*refused, pa.ArrowException, OSError, ValueError) as error:
         reason = _reason(error)
         raise StudyError(
             f"The dataset {rows.hub!r} of the hub is neither in the cache nor to be had ({reason}); connect "
