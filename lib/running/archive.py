@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from rocrate.rocrate import ROCrate
 
 import lib
 from lib import paths, store
+from lib.datasets import repository
 from lib.errors import StudyError
 from lib.params import Study, load_study
 
@@ -95,13 +96,13 @@ def verify(file: Path) -> tuple[list[str], list[str]]:
         damaged += [
             f"{place} was not there when the archive was made." for place in sorted(there - said.keys())
         ]
+        found = {place: _sha256(root / place) for place in sorted(said.keys() & there)}
         damaged += [
             f"{place} is damaged: its content is not what the archive's record says."
-            for place in sorted(said.keys() & there)
-            if _sha256(root / place) != said[place]
+            for place in found
+            if found[place] != said[place]
         ]
-        whole = [place for place in said.keys() & there if _sha256(root / place) == said[place]]
-        return damaged, _different(crate, root, sorted(whole))
+        return damaged, _different(crate, root, {p: found[p] for p in found if found[p] == said[p]})
 
 
 def _crate(name: str, study: Study) -> ROCrate:
@@ -115,20 +116,23 @@ def _crate(name: str, study: Study) -> ROCrate:
 
 
 def _files(name: str, study: Study, *, pages: bool) -> Iterator[tuple[str, Path]]:
-    """Place within the archive and file, of everything that the study declared and made."""
+    """Place within the archive and file, of everything that the study declared and made.
+
+    Of a study that imports: of what the repository has.
+    """
+    pairs = repository.pairs(name, study)
     made = [
         *(paths.documents(dataset) for dataset in study.datasets if not study.imported),
-        *(paths.texts(dataset, source) for dataset in study.datasets for source in study.sources),
+        *(paths.texts(*pair) for pair in pairs),
         *(
-            where(scorer, dataset, source)
+            where(scorer, *pair)
             for scorer in study.scorers
-            for dataset in study.datasets
-            for source in study.sources
+            for pair in pairs
             for where in (paths.surprisals, paths.words, paths.uid)
         ),
         *(
             paths.comparison(name, comparison, table)
-            for comparison in study.comparisons
+            for comparison in repository.narrowed(name, study).comparisons
             for table in ("summary", "tests", "models")
         ),
     ]
@@ -146,9 +150,7 @@ def _files(name: str, study: Study, *, pages: bool) -> Iterator[tuple[str, Path]
     if study.paper:
         optional += [paths.paper_page("html"), paths.paper_page("pdf")]
     folders = [paths.study_page(name).parent]
-    folders += [
-        paths.rendered_notebook("01_generate", d, s).parent for d in study.datasets for s in study.sources
-    ]
+    folders += [paths.rendered_notebook("01_generate", *pair).parent for pair in pairs]
     reports = [page for folder in folders for page in sorted(folder.rglob("*.html"))] if pages else []
     for file in (*declared, *made, *(each for each in optional if each.exists()), *reports):
         if file.exists():
@@ -190,17 +192,17 @@ def _unpacked(file: Path, folder: Path) -> Path:
     return root
 
 
-def _different(crate: ROCrate, root: Path, places: Sequence[str]) -> list[str]:
-    """Params, code, versions and data that are otherwise here: a sentence each."""
+def _different(crate: ROCrate, root: Path, whole: Mapping[str, str]) -> list[str]:
+    """Params, code, versions and data that are otherwise here: sentences; `whole` has hashes by place."""
     found = []
     hashed = crate.root_dataset.get("texts") == "hash"
     versions: dict[str, str | None] = {}
-    for place in places:
+    for place, sha256 in whole.items():
         here = paths.root() / place
         if place.startswith("params/"):
             if not here.exists():
                 found.append(f"{place} is not here; copy it from the archive.")
-            elif _sha256(here) != _sha256(root / place):
+            elif _sha256(here) != sha256:
                 found.append(f"{place} says something else here.")
         elif place.startswith("data/"):
             record = store.read_record(root / place)
@@ -209,7 +211,7 @@ def _different(crate: ROCrate, root: Path, places: Sequence[str]) -> list[str]:
                 continue
             if not store.is_complete(here, record):
                 found.append(f"{place} was made otherwise here.")
-            elif not hashed and _sha256(here) != _sha256(root / place):
+            elif not hashed and _sha256(here) != sha256:
                 found.append(f"{place} has other bytes here, though it was made of the same things.")
     if crate.root_dataset.get("codeHash") != store.file_hash(CODE):
         found.append("The code here is not the code that made the archive.")

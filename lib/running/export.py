@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from lib import paths, store
+from lib.datasets import repository
 from lib.errors import StudyError, nearest
 from lib.params import Study, load_source, load_study
 from lib.reports.columns import described
@@ -77,7 +78,7 @@ def export(name: str, also: Sequence[str] = ()) -> Path:
 def texts_table(name: str, study: Study) -> pd.DataFrame:
     """A row per text and scorer: what is known of the text, and its measures where it has any."""
     parts = []
-    for scorer, dataset, source in _places(study):
+    for scorer, dataset, source in _places(name, study):
         texts = _read(paths.texts(dataset, source), name)
         measures = _read(paths.uid(scorer, dataset, source), name)
         declared = load_source(source)
@@ -102,7 +103,7 @@ def compared_tables(name: str, study: Study) -> dict[str, pd.DataFrame]:
     for table in ("summary", "tests", "models"):
         parts = [
             _read(paths.comparison(name, comparison, table), name).assign(comparison=comparison)
-            for comparison in study.comparisons
+            for comparison in repository.narrowed(name, study).comparisons
         ]
         if parts:
             rows = pd.concat(parts, ignore_index=True)
@@ -130,8 +131,9 @@ def dictionary(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "column", "unit", "what"])
 
 
-def _places(study: Study) -> Iterator[tuple[str, str, str]]:
-    return ((s, d, source) for s in study.scorers for d in study.datasets for source in study.sources)
+def _places(name: str, study: Study) -> Iterator[tuple[str, str, str]]:
+    """Each scorer, dataset and source of which the study has texts."""
+    return ((scorer, *pair) for scorer in study.scorers for pair in repository.pairs(name, study))
 
 
 def _write_long(path: Path, name: str, study: Study, table: str) -> None:
@@ -139,7 +141,7 @@ def _write_long(path: Path, name: str, study: Study, table: str) -> None:
     where = {"tokens": paths.surprisals, "words": paths.words}[table]
     writer = None
     try:
-        for place in _places(study):
+        for place in _places(name, study):
             rows = store.read_table(where(*place), f"make study STUDY={name}")
             about = dict(zip(("scorer", "dataset", "source"), place, strict=True))
             for column, value in reversed(about.items()):

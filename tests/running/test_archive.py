@@ -8,7 +8,11 @@ import pytest
 
 from lib import paths, store
 from lib.errors import StudyError
-from lib.running.archive import METADATA, archive, verify
+from lib.params.run import resolve
+from lib.running import archive as module
+from lib.running.archive import METADATA, _sha256, archive, verify
+from lib.uid.measures import SCHEMA, measure
+from tests.conftest import make_project, make_small_study
 
 SCORED = "data/surprisals/tiny-scorer/notes/human.parquet"
 
@@ -67,6 +71,35 @@ def test_other_params_here_are_named(archived, project):
     damaged, different = verify(archived)
     assert damaged == []
     assert "params/tiny-base.yaml says something else here." in different
+
+
+def test_a_second_checkout_verifies_and_measures_the_same(archived, tmp_path, monkeypatch):
+    second = tmp_path / "second"
+    second.mkdir()
+    make_project(second)
+    make_small_study(second)
+    monkeypatch.setenv("STUDY_ROOT", str(second))
+    with zipfile.ZipFile(archived) as packed:
+        steps = "data/documents/", "data/texts/", "data/surprisals/", "data/words/", "params/studies/"
+        packed.extractall(second, [name for name in packed.namelist() if name.startswith(steps)])
+    measure(resolve("03_uid", {"model": "human", "study": "demo"}))
+    assert paths.uid("tiny-scorer", "notes", "human").exists()
+    assert verify(archived) == ([], [])
+    measures = paths.uid("tiny-scorer", "notes", "human")
+    rows = store.read(measures, "")
+    store.write(measures, rows.assign(uid_variance=0.0), SCHEMA, store.read_record(measures))
+    place = str(measures.relative_to(second))
+    assert verify(archived) == (
+        [],
+        [f"{place} has other bytes here, though it was made of the same things."],
+    )
+
+
+def test_each_file_is_hashed_once(archived, finished_study, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(module, "_sha256", lambda file: hashed.append(file) or _sha256(file))
+    verify(archived)
+    assert len(hashed) == len(set(hashed))
 
 
 def test_no_text_is_in_an_archive_of_hashes(finished_study, tmp_path):
