@@ -119,7 +119,7 @@ class Paper:
     def _claim(self, found: Sequence[Answer]) -> str:
         settled = [answer.paragraph() for answer in found if answer.verdict != "open"]
         left = [f"“{answer.sentence.rstrip('. ')}”" for answer in found if answer.verdict == "open"]
-        stays = f"Open: {'; '.join(left)}." if left else ""
+        stays = f"Not decided: {'; '.join(left)}." if left else ""
         return " ".join(filter(None, [*settled, stays]))
 
     def open(self) -> str:
@@ -149,10 +149,7 @@ class Paper:
     def by_another_scorer(self) -> str:
         """Whether the exploratory findings stand when another model gives the surprisals."""
         if not self.others:
-            return (
-                f"All surprisals are those of one scorer, {self.scorer}; this study does not test whether "
-                "another would say the same."
-            )
+            return f"Every comparison is by {self.scorer}."
         sentences = []
         for name, tests in self.others.items():
             scorer = self.study.scorer_of(name)

@@ -247,7 +247,9 @@ def test_a_paper_of_one_scorer_says_so(project, monkeypatch):
     monkeypatch.setattr(permutation, "DRAWS", 199)
     compare({"study": "demo", "comparison": "all"})
     hypotheses.answer("demo")
-    assert "those of one scorer, tiny-scorer" in paper("demo", "all").by_another_scorer()
+    found = paper("demo", "all")
+    assert "All is by one scorer, tiny-scorer" in found.scorers()
+    assert found.by_another_scorer() == "Every comparison is by tiny-scorer."
     study = yaml.safe_load(paths.study_file("demo").read_text())
     study["comparisons"]["untuned"] = {"sources": ["human", "tiny-base"]}
     paths.study_file("demo").write_text(yaml.safe_dump(study, sort_keys=False))
