@@ -94,6 +94,10 @@ class Comparison:
     study: str
 
     @property
+    def datasets(self) -> list[str]:
+        return list(self.texts["dataset"].unique())
+
+    @property
     def about(self) -> str:
         """What is compared, in a line of Markdown."""
         pairs = len(self.tests[["group_a", "group_b"]].drop_duplicates())

@@ -1,5 +1,7 @@
 """Where prompts and human texts come from: each dataset as a list of documents."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 import pyarrow as pa
 
@@ -38,6 +40,17 @@ def left_out_table(name: str) -> pd.DataFrame:
     """`left_out` as rows `text`, `reason`; none for a dataset whose documents are not kept here."""
     found = left_out(name) if paths.documents(name).exists() else {}
     return pd.DataFrame({"text": list(found), "reason": list(found.values())})
+
+
+def left_out_said(names: Iterable[str]) -> str:
+    """How many texts of the datasets `names` were left out as unfit, in a sentence; empty if none was."""
+    counts = {name: len(left_out_table(name)) for name in names}
+    said = [
+        f"{count} text{'s' if count > 1 else ''} of the dataset {name}"
+        for name, count in counts.items()
+        if count
+    ]
+    return f"Left out as unfit: {', '.join(said)}." if said else ""
 
 
 def _found(dataset: Dataset) -> Found:

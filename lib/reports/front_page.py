@@ -11,7 +11,7 @@ from typing import Any
 
 import nbformat
 
-from lib import paths, store
+from lib import datasets, paths, store
 from lib.compare import findings, verdicts
 from lib.compare.registration import registration
 from lib.compare.verdicts import Answer
@@ -114,6 +114,7 @@ def _groups(study_name: str, study: Study) -> list[dict[str, Any]]:
         {
             "dataset": dataset,
             "scorer": scorer,
+            "left_out": datasets.left_out_said([dataset]),
             "texts": _link(paths.texts_page(study_name, dataset), page),
             "rows": [_row(page, scorer, dataset, source) for where, source in there if where == dataset],
         }

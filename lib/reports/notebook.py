@@ -4,7 +4,7 @@ import json
 import logging
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -12,6 +12,7 @@ import pandas as pd
 import vl_convert as vlc
 from IPython.display import Markdown, display
 
+from lib import datasets
 from lib.figures.theme import lean  # its import also registers the theme of every chart
 from lib.params.run import Run, check_parameters, resolve
 
@@ -31,6 +32,7 @@ def begin(step: str, namespace: Mapping[str, Any]) -> Run:
         Markdown(
             f"**{run.source_name}** ({run.source.text_class}) · dataset **{run.dataset_name}** · "
             f"scorer **{run.scorer_name}** · study **{run.study_name}**{changed}"
+            + _left_out([run.dataset_name])
         )
     )
     return run
@@ -75,8 +77,14 @@ def chart_mimebundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     }
 
 
-def say(text: str) -> Markdown:
-    return Markdown(text)
+def say(text: str, of_datasets: Sequence[str] = ()) -> Markdown:
+    """`text`, and what was left out of the datasets that it is about."""
+    return Markdown(text + _left_out(of_datasets))
+
+
+def _left_out(of_datasets: Sequence[str]) -> str:
+    said = datasets.left_out_said(of_datasets)
+    return f"\n\n{said}" if said else ""
 
 
 def table(rows: pd.DataFrame, caption: str = "", digits: int = 3) -> Markdown:

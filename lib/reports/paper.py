@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import nbformat
 import pandas as pd
 
-from lib import paths, store
+from lib import datasets, paths, store
 from lib.compare import explored, findings, verdicts
 from lib.compare.registration import registration
 from lib.compare.verdicts import Answer
@@ -75,8 +75,9 @@ class Paper:
         return int(self.counts.sum().sum())
 
     def about(self) -> str:
-        """Which study this is."""
-        return f"This paper is about the study “{self.name}”: {self.study.title.rstrip('.')}."
+        """Which study this is, and what of its datasets was left out."""
+        title = f"This paper is about the study “{self.name}”: {self.study.title.rstrip('.')}."
+        return " ".join(filter(None, (title, datasets.left_out_said(self.study.datasets))))
 
     def abstract(self) -> str:
         """Every verdict, and whether scorers disagree."""

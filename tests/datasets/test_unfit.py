@@ -217,6 +217,8 @@ def test_all_unfit_files_are_listed_at_once_or_left_out_and_counted(root: Path) 
     kept = datasets.load("mine", dataset.model_copy(update={"skip_unfit": True}))
     assert len(kept) == 37
     assert list(datasets.left_out("mine")) == ["mine/07.txt", "mine/11.txt", "mine/12.txt"]
+    assert datasets.left_out_said(["mine", "none"]) == "Left out as unfit: 3 texts of the dataset mine."
+    assert datasets.left_out_said(["none"]) == ""
     for number in range(40):
         (root / "mine" / f"{number:02}.txt").write_text("")
     assert "each of mine/00.txt" in sentence(dataset.model_copy(update={"skip_unfit": True}))
