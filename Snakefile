@@ -107,6 +107,8 @@ ANALYSED = [
     for scorer in study.scorers
 ]
 COMPARISONS = [page(pattern(paths.rendered_comparison, STUDY, name)) for name in study.comparisons]
+OF_A_SOURCE = ("01_generate", "02_surprisal", "03_uid")
+TOGETHER = study.imported is not None and len(study.scorers) == 1
 TEXT_PAGES = [pattern(paths.texts_page, STUDY, dataset) for dataset in study.datasets]
 PAPER = [pattern(paths.paper_notebook)] if study.paper else []
 if study.paper and shutil.which("quarto"):
@@ -257,51 +259,71 @@ if HYPOTHESES:
 
 
 # The notebooks: they find their data complete, and read.
-rule generate_report:
-    input:
-        "notebooks/01_generate.ipynb",
-        TEXTS,
-    output:
-        report("01_generate"),
-    params:
-        code=steps.reports(),
-    resources:
-        mem_mb=READING,
-    shell:
-        EXECUTE + " 01_generate" + OF_SOURCE
+if TOGETHER:
 
+    # Nothing here waits for a model: one kernel for a source's three notebooks, whose start is what costs.
+    rule source_report:
+        input:
+            expand("notebooks/{step}.ipynb", step=OF_A_SOURCE),
+            TEXTS,
+            expand([SURPRISALS, WORDS, UID], scorer=study.scorers[0], allow_missing=True),
+        output:
+            report("01_generate"),
+            report("02_surprisal", study.scorers[0]),
+            report("03_uid", study.scorers[0]),
+        params:
+            code=steps.reports(),
+            scorer=study.scorers[0],
+        resources:
+            mem_mb=READING,
+        shell:
+            EXECUTE + " " + " ".join(OF_A_SOURCE) + OF_SOURCE + " -p scorer {params.scorer:q}"
 
-rule surprisal_report:
-    input:
-        "notebooks/02_surprisal.ipynb",
-        TEXTS,
-        SURPRISALS,
-        WORDS,
-    output:
-        report("02_surprisal", "{scorer}"),
-    params:
-        code=steps.reports(),
-    resources:
-        mem_mb=READING,
-    shell:
-        EXECUTE + " 02_surprisal" + OF_SCORER
+else:
 
+    rule generate_report:
+        input:
+            "notebooks/01_generate.ipynb",
+            TEXTS,
+        output:
+            report("01_generate"),
+        params:
+            code=steps.reports(),
+        resources:
+            mem_mb=READING,
+        shell:
+            EXECUTE + " 01_generate" + OF_SOURCE
 
-rule uid_report:
-    input:
-        "notebooks/03_uid.ipynb",
-        TEXTS,
-        SURPRISALS,
-        WORDS,
-        UID,
-    output:
-        report("03_uid", "{scorer}"),
-    params:
-        code=steps.reports(),
-    resources:
-        mem_mb=READING,
-    shell:
-        EXECUTE + " 03_uid" + OF_SCORER
+    rule surprisal_report:
+        input:
+            "notebooks/02_surprisal.ipynb",
+            TEXTS,
+            SURPRISALS,
+            WORDS,
+        output:
+            report("02_surprisal", "{scorer}"),
+        params:
+            code=steps.reports(),
+        resources:
+            mem_mb=READING,
+        shell:
+            EXECUTE + " 02_surprisal" + OF_SCORER
+
+    rule uid_report:
+        input:
+            "notebooks/03_uid.ipynb",
+            TEXTS,
+            SURPRISALS,
+            WORDS,
+            UID,
+        output:
+            report("03_uid", "{scorer}"),
+        params:
+            code=steps.reports(),
+        resources:
+            mem_mb=READING,
+        shell:
+            EXECUTE + " 03_uid" + OF_SCORER
 
 
 rule compare_report:

@@ -1,7 +1,9 @@
-"""Execute one notebook headless and write its report; the Snakefile calls it for every step.
+"""Execute notebooks headless and write their reports; the Snakefile calls it for every step.
 
     python -m lib.running.execute 02_surprisal -p model tiny-base
+    python -m lib.running.execute 01_generate 02_surprisal 03_uid -p model tiny-base
 
+Several share one kernel, emptied between them: what they import is imported once.
 The executed notebook and its HTML go to `rendered/`. When a cell fails, the notebook is kept as
 evidence under `rendered/failed/`, one sentence says why, and nothing downstream reads it.
 """
@@ -9,12 +11,15 @@ evidence under `rendered/failed/`, one sentence says why, and nothing downstream
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 import papermill
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
+from nbclient.util import run_sync
 from papermill.exceptions import PapermillExecutionError
 
 from lib import paths, progress, store
@@ -24,25 +29,32 @@ from lib.reports.page import write_report
 from lib.running.make import given, in_a_sentence
 
 STEPS = ("01_generate", "02_surprisal", "03_uid", "04_compare")
+STARTS_WITHIN = 300  # seconds; a busy machine takes long to start a kernel
 FAULTS = (PapermillExecutionError, DeadKernelError, OSError)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("steps", nargs="+", choices=STEPS, metavar="step")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     arguments = parser.parse_args()
     try:
-        report = execute(arguments.step, dict(arguments.p))
+        with _kernel() as kernel:
+            for step in arguments.steps:
+                parameters = dict(arguments.p)
+                if step == "01_generate" and len(arguments.steps) > 1:
+                    parameters.pop("scorer", None)  # of the others
+                print(os.path.relpath(execute(step, parameters, kernel)))
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(os.path.relpath(report))
     return 0
 
 
-def execute(step: str, parameters: Mapping[str, str]) -> Path:
+def execute(step: str, parameters: Mapping[str, str], kernel: AsyncKernelManager | None = None) -> Path:
     """Run the notebook `step` with `parameters` and return the path of its HTML report.
+
+    It has a kernel of its own, or that of `kernel`, emptied of what another notebook left there.
 
     Raises StudyError with the sentence of the failing cell and the command that runs it again.
     """
@@ -51,7 +63,7 @@ def execute(step: str, parameters: Mapping[str, str]) -> Path:
     evidence = paths.failed_notebook(step, "-".join(parameters.values()))
     try:
         with store.lock(output), progress.running(progress.name_of(step, parameters)):
-            _run(step, parameters, running)
+            _run(step, parameters, running, kernel)
             running.replace(output)
             report = write_report(output)
     except FAULTS as error:
@@ -64,8 +76,32 @@ def execute(step: str, parameters: Mapping[str, str]) -> Path:
     return report
 
 
-def _run(step: str, parameters: Mapping[str, str], output: Path) -> None:
+@contextmanager
+def _kernel() -> Iterator[AsyncKernelManager]:
+    """A kernel that the first notebook starts, and that ends with the last."""
+    kernel = AsyncKernelManager(kernel_name="python3")
     try:
+        yield kernel
+    finally:
+        if kernel.has_kernel:
+            run_sync(kernel.shutdown_kernel)(now=True)
+
+
+async def _emptied(kernel: AsyncKernelManager) -> None:
+    """Take the names and the count of another notebook's cells away; modules stay imported."""
+    client = kernel.client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=STARTS_WITHIN)
+        await client.execute("get_ipython().reset()", silent=True, reply=True)
+    finally:
+        client.stop_channels()
+
+
+def _run(step: str, parameters: Mapping[str, str], output: Path, kernel: AsyncKernelManager | None) -> None:
+    try:
+        if kernel is not None and kernel.has_kernel:
+            run_sync(_emptied)(kernel)
         papermill.execute_notebook(
             paths.notebook(step),
             output,
@@ -74,6 +110,8 @@ def _run(step: str, parameters: Mapping[str, str], output: Path) -> None:
             progress_bar=False,
             cwd=paths.root(),
             extra_arguments=["--log-level=ERROR"],
+            start_timeout=STARTS_WITHIN,
+            km=kernel,
         )
     except RuntimeError as error:
         if str(error).startswith("Kernel died"):  # before its first cell: jupyter_client has no kind for that

@@ -75,21 +75,45 @@ def make(step: str, parameters: Mapping[str, str], shard: str | None = None) -> 
 
 
 def _makers() -> dict[str, Callable[[Mapping[str, str]], object]]:
-    # Imported here: which processors and devices there are is settled before torch is.
-    from lib.compare import hypotheses
-    from lib.compare.comparison import compare
+    return {"texts": _texts, "surprisal": _surprisal, "uid": _uid, "hypotheses": _answer, "compare": _compare}
+
+
+# Imported in each: which processors and devices there are is settled before torch is, and a step that
+# only reads need not wait for the libraries of the others.
+
+
+def _texts(given: Mapping[str, str]) -> object:
     from lib.generate.texts import generate_texts
-    from lib.params.run import check_parameters, resolve
+    from lib.params.run import resolve
+
+    return generate_texts(resolve("01_generate", given))
+
+
+def _surprisal(given: Mapping[str, str]) -> object:
+    from lib.params.run import resolve
     from lib.surprisal.scoring import score_texts
+
+    return score_texts(resolve("02_surprisal", given))
+
+
+def _uid(given: Mapping[str, str]) -> object:
+    from lib.params.run import resolve
     from lib.uid.measures import measure
 
-    return {
-        "texts": lambda given: generate_texts(resolve("01_generate", given)),
-        "surprisal": lambda given: score_texts(resolve("02_surprisal", given)),
-        "uid": lambda given: measure(resolve("03_uid", given)),
-        "hypotheses": lambda given: hypotheses.answer(given["study"]),
-        "compare": lambda given: compare(check_parameters("04_compare", given)),
-    }
+    return measure(resolve("03_uid", given))
+
+
+def _answer(given: Mapping[str, str]) -> object:
+    from lib.compare import hypotheses
+
+    return hypotheses.answer(given["study"])
+
+
+def _compare(given: Mapping[str, str]) -> object:
+    from lib.compare.comparison import compare
+    from lib.params.run import check_parameters
+
+    return compare(check_parameters("04_compare", given))
 
 
 def _make_shard(step: str, parameters: Mapping[str, str], shard: str) -> None:
