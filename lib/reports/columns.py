@@ -1,4 +1,9 @@
-"""What each column of an exported table is: its unit, and a line about it."""
+"""What each column of a table is: its unit, and a line about it.
+
+    python -m lib.reports.columns        as the table of docs/files.md
+
+Exports take their dictionary from here, and docs/files.md its table of columns.
+"""
 
 from lib.uid.measures import METRICS
 
@@ -14,6 +19,11 @@ OF_TEXTS = {
     "finish_reason": ("stop, length", "whether the model ended, or was cut off at its limit of tokens"),
     "retries": ("count", "attempts after the first"),
     "seed": ("number", "of the draws that made the text"),
+    "error": ("text", "why there is no text, or a short one"),
+    "seconds": ("seconds", "that a server took"),
+    "sent": ("text", "what the model was really given: the prompt in its template"),
+    "cut": ("text", "a repetition of the prompt, taken off the beginning of the text"),
+    "reasoning": ("text", "what the model thought aloud before the text"),
     "title": ("text", "of the document"),
     "prompt": ("text", "what the source was given"),
     "text": ("text", "what the source wrote after it"),
@@ -134,10 +144,35 @@ def _measures() -> dict[str, tuple[str, str]]:
     return found
 
 
-# A column that several tables have means the same in each, but for the family of a hypothesis.
+# A column that several tables have means the same in each, but for these.
 SHARED = OF_HYPOTHESES | OF_MODELS | OF_COMPARISONS | OF_TOKENS | _measures() | OF_TEXTS
+OTHERWISE = {
+    "hypotheses": OF_HYPOTHESES,
+    "models": {"sample": ("all, length-matched", "which texts the model was fitted to")},
+    "written": {"tokens": ("count", "tokens of the source's own model")},
+}
 
 
 def described(table: str, column: str) -> tuple[str, str] | None:
-    """Unit and meaning of a column of an exported table, None if nobody has described it."""
-    return (OF_HYPOTHESES if table == "hypotheses" else {}).get(column) or SHARED.get(column)
+    """Unit and meaning of a column of a table, None if nobody has described it.
+
+    `table` is the name of an exported table; "written" is that of texts before they are measured.
+    """
+    return OTHERWISE.get(table, {}).get(column) or SHARED.get(column)
+
+
+def as_markdown() -> str:
+    """Every column in a table of Markdown, by name; with its table's where it means something else there."""
+    rows = [(f"`{name}`", *about) for name, about in SHARED.items()]
+    for table, columns in OTHERWISE.items():
+        rows += [
+            (f"`{name}` of {table}", *about)
+            for name, about in columns.items()
+            if SHARED.get(name, about) != about
+        ]
+    lines = (f"| {name} | {unit} | {what} |" for name, unit, what in sorted(rows))
+    return "\n".join(["| column | unit | what |", "|---|---|---|", *lines])
+
+
+if __name__ == "__main__":
+    print(as_markdown())
