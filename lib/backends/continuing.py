@@ -146,9 +146,7 @@ class Continuation:
             early = [len(one.new) < self.sampling.min_tokens for one in self.going]
             drawn = draw(
                 not_yet(self._logits(), sorted(self.ends), early),
-                torch.tensor([one.numbers[len(one.new)] for one in self.going], dtype=torch.float64).to(
-                    self.model.device
-                ),
+                torch.tensor([one.numbers[len(one.new)] for one in self.going], dtype=torch.float64),
                 self.sampling.temperature,
                 self.sampling.top_p,
             )

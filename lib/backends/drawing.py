@@ -21,12 +21,15 @@ def draw(logits: torch.Tensor, numbers: torch.Tensor, temperature: float, top_p:
     whose probabilities reach `top_p` (nucleus sampling, Holtzman et al. 2020). Temperature 0 takes
     the most probable entry.
 
-    A row's id depends on that row alone. Only as many entries are sorted as the nucleus has
-    (benchmarks/README.md), and nothing is normalised: `weights` are probabilities but for their sum.
+    `numbers` may lie on the processor. A row's id depends on that row alone. Only as many entries are
+    sorted as the nucleus has (benchmarks/README.md), and nothing is normalised: `weights` are
+    probabilities but for their sum.
     """
     if temperature == 0:
         return logits.argmax(-1)
-    logits = logits.float()
+    if logits.device.type == "mps":  # has no float64
+        return draw(logits.cpu(), numbers, temperature, top_p).to(logits.device)
+    logits, numbers = logits.float(), numbers.to(logits.device)
     # 2^x is several times as fast as e^x on processors.
     below_top = (logits - logits.amax(-1, keepdim=True)).mul_(math.log2(math.e) / temperature)
     weights = below_top.exp2_()

@@ -116,7 +116,7 @@ class TransformersGenerator:
             mask[i, width - len(row.ids) :] = 1
         ids, mask = ids.to(device), mask.to(device)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
-        numbers = torch.stack([uniforms(row.seed, longest) for row in rows]).to(device)
+        numbers = torch.stack([uniforms(row.seed, longest) for row in rows])
         cache = DynamicCache(config=self.model.config)
         new: list[list[int]] = [[] for _ in rows]
         going = list(range(len(rows)))
@@ -145,7 +145,8 @@ class TransformersGenerator:
                 rest = torch.tensor(kept, device=device)
                 cache.batch_select_indices(rest)
                 going = [going[k] for k in kept]
-                drawn, mask, positions, numbers = drawn[rest], mask[rest], positions[rest], numbers[rest]
+                drawn, mask, positions = drawn[rest], mask[rest], positions[rest]
+                numbers = numbers[kept]
             ids = drawn[:, None]
             mask = torch.cat([mask, mask.new_ones(len(going), 1)], dim=1)
             positions = positions[:, -1:] + 1

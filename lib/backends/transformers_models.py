@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lib import paths
+from lib.backends.devices import device_for
 from lib.backends.prompts import around
 from lib.backends.transformers_gguf import GGUFFile
 from lib.backends.weights import gguf_of, local_folder, of_transformers
@@ -60,12 +61,13 @@ class Opened:
 
 
 def load(weights: Transformers) -> Opened:
-    """The model (on the GPU if there is one) and its tokenizer.
+    """The model, on the device that it runs on, and its tokenizer.
 
     Weights come from safetensors or a GGUF file only, and a repository's own code runs only where the
     params file says `trust_remote_code: true`. Raises StudyError if they are missing or broken, or are not
-    all that the model needs: transformers would draw the rest at random.
+    all that the model needs (transformers would draw the rest at random), or the device is not there.
     """
+    device = device_for(weights)
     gguf = GGUFFile(file) if (file := gguf_of(weights)) else None
     name, options = _where(weights, gguf)
     tokenizer = _tokenizer(weights, name, options)
@@ -77,6 +79,8 @@ def load(weights: Transformers) -> Opened:
             dtype=getattr(torch, weights.dtype),
             use_safetensors=True,
             output_loading_info=True,
+            # Straight to where they run; on the processor they stay mapped from their file.
+            **({} if device.type == "cpu" or gguf else {"device_map": str(device)}),
             **options,
         )
     except torch.OutOfMemoryError as error:
@@ -85,7 +89,7 @@ def load(weights: Transformers) -> Opened:
         raise _unloadable(weights, error) from error
     model: PreTrainedModel = opened[0]
     _check_names(weights.model, opened[1])
-    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()  # type: ignore[arg-type]
+    model.to(device).eval()  # type: ignore[arg-type]
     _check_forward(weights.model, model)
     return Opened(model, tokenizer, gguf.adds_bos if gguf else True)
 

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from lib.backends import attention, memory, transformers_models
+from lib.backends.devices import devices_of
 from lib.backends.last_step import last_step
 from lib.backends.packed import pack
 from lib.backends.scoring import Encoding, Request, Scores, tile
@@ -15,12 +17,12 @@ from lib.backends.softmax import Boundary, columns
 from lib.backends.vocabulary import BLANKS, why_no_words, without_prefix, word_begins
 from lib.backends.windowed import WindowedReader
 from lib.errors import StudyError
-from lib.params import Transformers
+from lib.params import Scoring, Transformers
 
 # How large the tensors of a batch may be: of its states [tokens, width], padding included, and of the
 # logits [positions, vocabulary], of which there are never more than a chunk.
-NUMBERS_OF_STATES = {"cpu": 1024 * 768, "cuda": 16384 * 4096}
-NUMBERS_OF_LOGITS = {"cpu": 64 * 50_257, "cuda": 1024 * 50_257}
+NUMBERS_OF_STATES = {"cpu": 1024 * 768, "cuda": 16384 * 4096, "mps": 4096 * 768}
+NUMBERS_OF_LOGITS = {"cpu": 64 * 50_257, "cuda": 1024 * 50_257, "mps": 256 * 50_257}
 MUCH = 0.7e9  # bytes: a smaller process keeps what it has, which makes small models a tenth faster
 PADDING = 1 / 8  # of a batch, at most
 
@@ -107,6 +109,10 @@ class TransformersScoringModel(WindowedReader):
             Encoding(np.asarray(own, dtype=np.int64), *tile(len(text), [end for _, end in places]))
             for text, own, places in zip(texts, ids, offsets, strict=True)
         ]
+
+    def described(self, scoring: Scoring) -> dict[str, Any]:
+        """See `Reader.described`: what `WindowedReader` says, and the devices that it ran on."""
+        return {**super().described(scoring), "device": devices_of(self.model)}
 
     def score(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores | None]:
         """See `WindowedReader.score`. A batch that does not fit into memory is halved and tried again."""

@@ -2,9 +2,9 @@
 
 import functools
 import operator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
 from lib.params.declared import Declared, Slug, TextClass
@@ -22,6 +22,19 @@ class Transformers(Declared):
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     trust_remote_code: bool = False
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto",
+        description="where it runs: on a GPU, Apple's in float32, else on the processor",
+        json_schema_extra=LATER,
+    )
+
+    @model_validator(mode="after")
+    def _apples_gpu_computes_in_float32(self) -> Self:
+        if self.device == "mps" and self.dtype != "float32":
+            raise ValueError(
+                f"`device: mps` computes in float32 here, but `dtype` is {self.dtype}; leave one of them out"
+            )
+        return self
 
 
 class LlamaCpp(Declared):

@@ -38,7 +38,8 @@ def threads_of(weights: Weights) -> int:
 
 
 def gpus_of(weights: Weights) -> int:
-    return 1 if isinstance(weights, Transformers) and gpus() else 0
+    takes_one = isinstance(weights, Transformers) and weights.device in ("auto", "cuda")
+    return 1 if takes_one and gpus() else 0
 
 
 def size_of(weights: Transformers | LlamaCpp) -> int:
