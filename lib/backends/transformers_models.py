@@ -12,10 +12,11 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lib import paths
+from lib.backends import adapters
 from lib.backends.devices import device_for
 from lib.backends.prompts import around
 from lib.backends.transformers_gguf import GGUFFile
-from lib.backends.weights import gguf_of, local_folder, of_transformers
+from lib.backends.weights import commit_of, gguf_of, local_folder
 from lib.errors import StudyError
 from lib.params import Transformers
 
@@ -89,7 +90,14 @@ def load(weights: Transformers) -> Opened:
         raise _unloadable(weights, error) from error
     model: PreTrainedModel = opened[0]
     _check_names(weights.model, opened[1])
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise StudyError(
+            f"{weights.model!r} holds an adapter, which is no model by itself; write its name as `adapter` "
+            f"and the model that it was trained on as `model`."
+        )
     model.to(device).eval()  # type: ignore[arg-type]
+    if weights.adapter is not None:
+        model = adapters.merged(model, weights)
     _check_forward(weights.model, model)
     return Opened(model, tokenizer, gguf.adds_bos if gguf else True)
 
@@ -104,7 +112,7 @@ def _where(weights: Transformers, gguf: GGUFFile | None) -> tuple[str, dict[str,
     options: dict[str, Any] = {"trust_remote_code": weights.trust_remote_code}
     if folder:
         return str(folder), options
-    return weights.model, {**options, "revision": of_transformers(weights)}
+    return weights.model, {**options, "revision": commit_of(weights)}
 
 
 def _check_json(file: Path) -> None:

@@ -1,5 +1,6 @@
 """Where weights lie and which ones they are, without loading them."""
 
+import json
 from pathlib import Path
 
 from lib import paths, store
@@ -9,16 +10,26 @@ from lib.params import LlamaCpp, Transformers
 # What of a model's folder decides its texts and scores; the card, say, does not.
 DECISIVE = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")  # what peft saves
+
 
 def of_transformers(weights: Transformers) -> str:
-    """A content hash of local weights, or the commit of weights on the hub.
+    """A content hash of local weights, or the commit of weights on the hub; then the adapter's, if any.
 
     Raises StudyError if the weights are not there.
     """
+    if weights.adapter is not None:
+        alone = weights.model_copy(update={"adapter": None})
+        return f"{of_transformers(alone)} with the adapter {_of_adapter(weights)}"
     if file := gguf_of(weights):
         return store.file_hash(file)
     if folder := local_folder(weights):
         return _folder_hash(folder)
+    return commit_of(weights)
+
+
+def commit_of(weights: Transformers) -> str:
+    """The commit of a model on the hub. Raises StudyError if it is not to be had."""
     return _hub_commit(weights.model, "config.json", weights.revision)
 
 
@@ -27,6 +38,47 @@ def of_llama_cpp(weights: LlamaCpp) -> str:
     if weights.repo is None:
         return store.file_hash(gguf_file(weights))
     return _hub_commit(weights.repo, weights.file, weights.revision)
+
+
+def _of_adapter(weights: Transformers) -> str:
+    files = adapter_files(weights)
+    if _adapter_folder(weights) is None:
+        return files[0].parent.name  # a cached file lies below its commit
+    return store.digest(f"{file.name} {store.file_hash(file)}" for file in files)
+
+
+def adapter_files(weights: Transformers) -> tuple[Path, Path]:
+    """The declaration and the weights of the adapter of `weights`, fetched from the hub if they are there.
+
+    Raises StudyError if they are missing, or the weights are a pickle.
+    """
+    folder = _adapter_folder(weights)
+    if folder is None:
+        config, tensors = (
+            _hub_file(str(weights.adapter), name, weights.adapter_revision) for name in ADAPTER
+        )
+        return config, tensors
+    config, tensors = (folder / name for name in ADAPTER)
+    if not config.is_file():
+        raise StudyError(f"There is no adapter in {paths.shown(folder)}; {_way_to(folder)}")
+    if not tensors.is_file():
+        if pickled := next((file.name for file in folder.glob("*.bin")), None):
+            raise _pickle(folder, pickled)
+        raise StudyError(
+            f"The weights of the adapter in {paths.shown(folder)} are missing; {_way_to(folder)}"
+        )
+    return config, tensors
+
+
+def _adapter_folder(weights: Transformers) -> Path | None:
+    """The adapter's folder, or None for one on the hub."""
+    name = str(weights.adapter)
+    folder = paths.resolve(name)
+    return None if not folder.exists() and _may_be_on_the_hub(name) else folder
+
+
+def _may_be_on_the_hub(name: str) -> bool:
+    return name.count("/") <= 1 and not name.startswith((".", "~"))
 
 
 def _folder_hash(folder: Path) -> str:
@@ -42,22 +94,41 @@ def gguf_of(weights: Transformers) -> Path | None:
 def local_folder(weights: Transformers) -> Path | None:
     """The folder of local weights, or None for a model of the Hugging Face hub.
 
-    Raises StudyError for a folder that is missing or holds no safetensors.
+    Raises StudyError for a folder that is missing, holds no safetensors, or an adapter.
     """
     folder = paths.resolve(weights.model)
-    if not folder.exists() and weights.model.count("/") <= 1 and not weights.model.startswith((".", "~")):
+    if not folder.exists() and _may_be_on_the_hub(weights.model):
         return None
+    if (folder / ADAPTER[0]).exists():
+        raise _is_an_adapter(weights.model, folder)
     if not (folder / "config.json").exists():
         raise StudyError(f"There is no model in {paths.shown(folder)}; {_way_to(folder)}")
     if not any(folder.glob("*.safetensors")):
         pickled = next((file.name for file in folder.glob("*.bin")), None)
         if pickled:
-            raise StudyError(
-                f"{paths.shown(folder)} has its weights as a pickle ({pickled}), which can run code when "
-                f"loaded; convert them to safetensors."
-            )
+            raise _pickle(folder, pickled)
         raise StudyError(f"The weights in {paths.shown(folder)} are missing; {_way_to(folder)}")
     return folder
+
+
+def _pickle(folder: Path, name: str) -> StudyError:
+    return StudyError(
+        f"{paths.shown(folder)} has its weights as a pickle ({name}), which can run code when loaded; "
+        f"convert them to safetensors."
+    )
+
+
+def _is_an_adapter(name: str, folder: Path) -> StudyError:
+    """What to write in place of `model: name`; transformers would look for the model itself, elsewhere."""
+    try:
+        declared = json.loads((folder / ADAPTER[0]).read_bytes())
+        base = declared.get("base_model_name_or_path") if isinstance(declared, dict) else None
+    except ValueError:
+        base = None
+    return StudyError(
+        f"{paths.shown(folder)} holds an adapter, which is no model by itself; write `model: "
+        f"{base or 'the model that it was trained on'}` and `adapter: {name}`."
+    )
 
 
 def gguf_file(weights: LlamaCpp) -> Path:

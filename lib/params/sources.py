@@ -27,6 +27,12 @@ class Transformers(Declared):
         description="where it runs: on a GPU, Apple's in float32, else on the processor",
         json_schema_extra=LATER,
     )
+    adapter: str | None = Field(
+        None,
+        description="of PEFT, merged into the model: a folder or a name on the hub",
+        json_schema_extra=LATER,
+    )
+    adapter_revision: str | None = Field(None, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _apples_gpu_computes_in_float32(self) -> Self:
