@@ -8,6 +8,7 @@
 # it comes here; no name or path of a person's files stands in this graph but as a value.
 
 import re
+import shlex
 import shutil
 import sys
 
@@ -99,16 +100,16 @@ COMPARISON = pattern(paths.rendered_comparison, STUDY, "{comparison}")
 CONTRASTED = {source for name in study.hypotheses for source in CONTRASTS[name].sources}
 HYPOTHESES = [pattern(paths.hypotheses, STUDY)] if CONTRASTED else []
 STUDY_FILE = pattern(paths.study_file, STUDY)
+READING_SURPRISALS = ("02_surprisal", "03_uid")
+OF_A_SOURCE = ("01_generate", *READING_SURPRISALS)
 WRITTEN = [page(pattern(paths.rendered_notebook, "01_generate", d, s)) for d, s in PAIRS]
 ANALYSED = [
     page(pattern(paths.rendered_notebook, step, dataset, source, scorer))
-    for step in ("02_surprisal", "03_uid")
+    for step in READING_SURPRISALS
     for dataset, source in PAIRS
     for scorer in study.scorers
 ]
 COMPARISONS = [page(pattern(paths.rendered_comparison, STUDY, name)) for name in study.comparisons]
-OF_A_SOURCE = ("01_generate", "02_surprisal", "03_uid")
-TOGETHER = study.imported is not None and len(study.scorers) == 1
 TEXT_PAGES = [pattern(paths.texts_page, STUDY, dataset) for dataset in study.datasets]
 PAPER = [pattern(paths.paper_notebook)] if study.paper else []
 if study.paper and shutil.which("quarto"):
@@ -258,72 +259,23 @@ if HYPOTHESES:
             MAKE + " hypotheses -p study {STUDY:q} && touch {output:q}"
 
 
-# The notebooks: they find their data complete, and read.
-if TOGETHER:
-
-    # Nothing here waits for a model: one kernel for a source's three notebooks, whose start is what costs.
-    rule source_report:
-        input:
-            expand("notebooks/{step}.ipynb", step=OF_A_SOURCE),
-            TEXTS,
-            expand([SURPRISALS, WORDS, UID], scorer=study.scorers[0], allow_missing=True),
-        output:
-            report("01_generate"),
-            report("02_surprisal", study.scorers[0]),
-            report("03_uid", study.scorers[0]),
-        params:
-            code=steps.reports(),
-            scorer=study.scorers[0],
-        resources:
-            mem_mb=READING,
-        shell:
-            EXECUTE + " " + " ".join(OF_A_SOURCE) + OF_SOURCE + " -p scorer {params.scorer:q}"
-
-else:
-
-    rule generate_report:
-        input:
-            "notebooks/01_generate.ipynb",
-            TEXTS,
-        output:
-            report("01_generate"),
-        params:
-            code=steps.reports(),
-        resources:
-            mem_mb=READING,
-        shell:
-            EXECUTE + " 01_generate" + OF_SOURCE
-
-    rule surprisal_report:
-        input:
-            "notebooks/02_surprisal.ipynb",
-            TEXTS,
-            SURPRISALS,
-            WORDS,
-        output:
-            report("02_surprisal", "{scorer}"),
-        params:
-            code=steps.reports(),
-        resources:
-            mem_mb=READING,
-        shell:
-            EXECUTE + " 02_surprisal" + OF_SCORER
-
-    rule uid_report:
-        input:
-            "notebooks/03_uid.ipynb",
-            TEXTS,
-            SURPRISALS,
-            WORDS,
-            UID,
-        output:
-            report("03_uid", "{scorer}"),
-        params:
-            code=steps.reports(),
-        resources:
-            mem_mb=READING,
-        shell:
-            EXECUTE + " 03_uid" + OF_SCORER
+# The notebooks: they find their data complete, and read. Those of a source share one kernel, whose start
+# is what costs.
+rule source_reports:
+    input:
+        expand("notebooks/{step}.ipynb", step=OF_A_SOURCE),
+        TEXTS,
+        expand([SURPRISALS, WORDS, UID], scorer=study.scorers, allow_missing=True),
+    output:
+        report("01_generate"),
+        [report(step, scorer) for step in READING_SURPRISALS for scorer in study.scorers],
+    params:
+        code=steps.reports(),
+        scorers=" ".join(f"-p scorer {shlex.quote(scorer)}" for scorer in study.scorers),
+    resources:
+        mem_mb=READING,
+    shell:
+        EXECUTE + " " + " ".join(OF_A_SOURCE) + OF_SOURCE + " {params.scorers}"
 
 
 rule compare_report:

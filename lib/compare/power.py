@@ -31,6 +31,7 @@ from lib.compare.families import ALPHA
 from lib.compare.hypotheses import answers
 from lib.errors import StudyError
 from lib.params import Contrast, Study, load_source, load_study
+from lib.progress import Bar
 
 WANTED = 0.8  # of studies that find it
 STUDIES = 60  # per point
@@ -258,7 +259,9 @@ def plan(
     ]
     task = partial(_at, contrasts=contrasts, populations=alike, studies=studies)
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
-        shares = list(pool.map(task, points, chunksize=4))
+        shares = list(
+            Bar(pool.map(task, points), total=len(points), unit="point", desc="planning", disable=None)
+        )
     rows = pd.DataFrame(
         {
             "hypothesis": [contrasts[point.hypothesis].name for point in points],

@@ -1,9 +1,10 @@
 """Execute notebooks headless and write their reports; the Snakefile calls it for every step.
 
     python -m lib.running.execute 02_surprisal -p model tiny-base
-    python -m lib.running.execute 01_generate 02_surprisal 03_uid -p model tiny-base
+    python -m lib.running.execute 01_generate 02_surprisal 03_uid -p model tiny-base -p scorer tiny-scorer
 
-Several share one kernel, emptied between them: what they import is imported once.
+Several share one kernel, emptied between them: what they import is imported once. With several scorers
+named, what reads surprisals is executed for each.
 The executed notebook and its HTML go to `rendered/`. When a cell fails, the notebook is kept as
 evidence under `rendered/failed/`, one sentence says why, and nothing downstream reads it.
 """
@@ -11,7 +12,7 @@ evidence under `rendered/failed/`, one sentence says why, and nothing downstream
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,15 +41,23 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         with _kernel() as kernel:
-            for step in arguments.steps:
-                parameters = dict(arguments.p)
-                if step == "01_generate" and len(arguments.steps) > 1:
-                    parameters.pop("scorer", None)  # of the others
+            for step, parameters in _runs(arguments.steps, arguments.p):
                 print(os.path.relpath(execute(step, parameters, kernel)))
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _runs(steps: Sequence[str], named: Sequence[Sequence[str]]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each step with its parameters: once for each scorer that is named, where it reads surprisals."""
+    parameters = {name: value for name, value in named if name != "scorer"}
+    scorers = [value for name, value in named if name == "scorer"]
+    for step in steps:
+        if not scorers or (step == "01_generate" and len(steps) > 1):
+            yield step, parameters
+        else:
+            yield from ((step, {**parameters, "scorer": scorer}) for scorer in scorers)
 
 
 def execute(step: str, parameters: Mapping[str, str], kernel: AsyncKernelManager | None = None) -> Path:

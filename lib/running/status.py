@@ -26,7 +26,7 @@ REASONS = {
     "Set of input files has changed since last execution": "stale",
 }
 DATA = {"generate": "01_generate", "surprisal": "02_surprisal", "uid": "03_uid", "compare": "04_compare"}
-STEPS = DATA | {f"{rule}_report": f"report {step}" for rule, step in DATA.items()}
+STEPS = DATA | {"source_reports": "reports 01 to 03", "compare_report": "report 04_compare"}
 WILDCARDS = ("dataset", "source", "scorer", "comparison")  # in this order in the name of a step
 MOST_FILES = 3
 
@@ -71,10 +71,10 @@ def _steps(study_name: str, study: Study) -> Iterator[tuple[str, tuple[str, ...]
         if not study.imported:
             yield "documents", (dataset,)
         for source in (source for where, source in there if where == dataset):
-            for rule in ("generate", "generate_report"):
+            for rule in ("generate", "source_reports"):
                 yield rule, (dataset, source)
             for scorer in study.scorers:
-                for rule in ("surprisal", "surprisal_report", "uid", "uid_report"):
+                for rule in ("surprisal", "uid"):
                     yield rule, (dataset, source, scorer)
         yield "text_page", (dataset,)
     for comparison in study.comparisons:

@@ -103,16 +103,17 @@ def test_notebooks_of_one_kernel_know_nothing_of_each_other(small_study, monkeyp
     notebook("01_generate", "import os\nleft = os.getpid()\nprint('kernel', left)")
     notebook("02_surprisal", "import os\nprint('kernel', os.getpid(), 'left' in globals())")
     given = [each for name, value in GIVEN.items() for each in ("-p", name, value)]
-    monkeypatch.setattr(
-        sys, "argv", ["execute", "01_generate", "02_surprisal", *given, "-p", "scorer", "tiny-scorer"]
-    )
+    scorers = ["-p", "scorer", "tiny-scorer", "-p", "scorer", "tiny-base"]
+    monkeypatch.setattr(sys, "argv", ["execute", "01_generate", "02_surprisal", *given, *scorers])
     assert execute.main() == 0
     pages = (
         paths.rendered_notebook("01_generate", "notes", "human"),
         paths.rendered_notebook("02_surprisal", "notes", "human", "tiny-scorer"),
+        paths.rendered_notebook("02_surprisal", "notes", "human", "tiny-base"),
     )
-    first, second = (nbformat.read(page, as_version=4).cells[-1] for page in pages)
+    first, second, third = (nbformat.read(page, as_version=4).cells[-1] for page in pages)
     kernel = first.outputs[0]["text"].strip()
     assert second.outputs[0]["text"].strip() == f"{kernel} False"
+    assert third.outputs[0]["text"] == second.outputs[0]["text"]
     assert second.execution_count == first.execution_count
     assert all(page.with_suffix(".html").exists() for page in pages)
