@@ -1,5 +1,7 @@
 """Where a model of transformers runs: on a GPU, on Apple's, or on the processor."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -27,6 +29,18 @@ def device_for(weights: Transformers) -> torch.device:
             f"{named} on this machine; name one of these, or leave `device` out."
         )
     return torch.device(weights.device)
+
+
+def placement(weights: Transformers, device: torch.device) -> dict[str, Any]:
+    """How `from_pretrained` is told to load weights straight to where they run.
+
+    On the processor nothing is said: they stay mapped from their file.
+    """
+    if weights.device_map is not None:
+        return {"device_map": weights.device_map}
+    if device.type == "cpu" and weights.quantization is None:
+        return {}
+    return {"device_map": {"": str(device)}}
 
 
 def devices_of(model: nn.Module) -> str:

@@ -20,9 +20,9 @@ def _reader(weights: Transformers) -> Reader:
 
 
 def _exact(weights: Transformers) -> Transformers | None:
-    if weights.dtype == "float32":
+    if weights.dtype == "float32" and weights.quantization is None:
         return None
-    return weights.model_copy(update={"dtype": "float32"})
+    return weights.model_copy(update={"dtype": "float32", "quantization": None})
 
 
 ENGINE = Engine(

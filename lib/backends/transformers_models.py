@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lib import paths
-from lib.backends import adapters
-from lib.backends.devices import device_for
+from lib.backends import adapters, quantised
+from lib.backends.devices import device_for, placement
 from lib.backends.prompts import around
 from lib.backends.transformers_gguf import GGUFFile
 from lib.backends.weights import commit_of, gguf_of, local_folder
@@ -80,8 +80,8 @@ def load(weights: Transformers) -> Opened:
             dtype=getattr(torch, weights.dtype),
             use_safetensors=True,
             output_loading_info=True,
-            # Straight to where they run; on the processor they stay mapped from their file.
-            **({} if device.type == "cpu" or gguf else {"device_map": str(device)}),
+            **({} if gguf else placement(weights, device)),
+            **quantised.options(weights),
             **options,
         )
     except torch.OutOfMemoryError as error:
@@ -95,7 +95,9 @@ def load(weights: Transformers) -> Opened:
             f"{weights.model!r} holds an adapter, which is no model by itself; write its name as `adapter` "
             f"and the model that it was trained on as `model`."
         )
-    model.to(device).eval()  # type: ignore[arg-type]
+    if gguf:
+        model.to(device)  # type: ignore[arg-type]
+    model.eval()
     if weights.adapter is not None:
         model = adapters.merged(model, weights)
     _check_forward(weights.model, model)
@@ -139,7 +141,9 @@ def _unloadable(weights: Transformers, error: Exception) -> StudyError:
         reason = "its weights have other shapes than its config.json says"
     else:
         reason = " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__
-    return StudyError(f"The model {weights.model!r} cannot be loaded ({reason}); fetch its weights again.")
+    return quantised.why_not(weights, reason) or StudyError(
+        f"The model {weights.model!r} cannot be loaded ({reason}); fetch its weights again."
+    )
 
 
 def _check_names(name: str, found: dict[str, Any]) -> None:

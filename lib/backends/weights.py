@@ -40,6 +40,13 @@ def of_llama_cpp(weights: LlamaCpp) -> str:
     return _hub_commit(weights.repo, weights.file, weights.revision)
 
 
+def config_file(weights: Transformers) -> Path:
+    """The config.json of a model in a folder or on the hub. Raises StudyError if it is not to be had."""
+    if folder := local_folder(weights):
+        return folder / "config.json"
+    return _hub_file(weights.model, "config.json", weights.revision)
+
+
 def _of_adapter(weights: Transformers) -> str:
     files = adapter_files(weights)
     if _adapter_folder(weights) is None:

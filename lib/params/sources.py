@@ -34,11 +34,28 @@ class Transformers(Declared):
     )
     adapter_revision: str | None = Field(None, json_schema_extra=LATER)
 
+    device_map: Literal["auto"] | None = Field(
+        None, description="spread over all devices that there are", json_schema_extra=LATER
+    )
+    quantization: Literal["8bit", "4bit"] | None = Field(
+        None, description="made so at opening, by bitsandbytes", json_schema_extra=LATER
+    )
+
     @model_validator(mode="after")
-    def _apples_gpu_computes_in_float32(self) -> Self:
+    def _goes_together(self) -> Self:
         if self.device == "mps" and self.dtype != "float32":
             raise ValueError(
                 f"`device: mps` computes in float32 here, but `dtype` is {self.dtype}; leave one of them out"
+            )
+        if self.device_map and self.device != "auto":
+            raise ValueError("`device` names one device and `device_map` all of them; leave one of them out")
+        if self.quantization and self.adapter is not None:
+            raise ValueError(
+                "quantised weights cannot take an `adapter` into them as it is; leave out `quantization`"
+            )
+        if self.model.endswith(".gguf") and (self.quantization or self.device_map):
+            raise ValueError(
+                "a GGUF file is read dequantised, on one device; leave out `quantization` and `device_map`"
             )
         return self
 

@@ -17,6 +17,7 @@ LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is
 BATCH = 600  # MB of activations and logits of a batch, measured with the demo's models
 SPARE = 1.2  # of the weights: what is packed or converted stands beside them for a while
 BYTES_OF_DTYPE = {"float32": 4, "bfloat16": 2, "float16": 2}
+BYTES_OF_QUANTISED = {"8bit": 1, "4bit": 0.5}
 UNKNOWN = 2_000  # MB of weights that nobody has fetched yet
 MB_PER_THREAD = 256  # of weights; a smaller model is no faster on two processors, two of them are
 
@@ -49,13 +50,13 @@ def size_of(weights: Transformers | LlamaCpp) -> int:
         return file.stat().st_size // MEGABYTE if weights.repo is None and file.is_file() else UNKNOWN
     folder = paths.resolve(weights.model)
     if folder.suffix == ".gguf" and folder.is_file():
-        return dequantised(folder) * BYTES_OF_DTYPE[weights.dtype] // MEGABYTE
+        return round(dequantised(folder) * _bytes_each(weights)) // MEGABYTE
     files = list(folder.glob("*.safetensors")) if folder.is_dir() else _cached(weights)
     if not files:
         return UNKNOWN
     half = any(b'"BF16"' in _head(file) or b'"F16"' in _head(file) for file in files)
     bytes_ = sum(file.stat().st_size for file in files)
-    return bytes_ // (2 if half else 4) * BYTES_OF_DTYPE[weights.dtype] // MEGABYTE
+    return round(bytes_ // (2 if half else 4) * _bytes_each(weights)) // MEGABYTE
 
 
 @cache
@@ -69,6 +70,10 @@ def dequantised(file: Path) -> int:
         raise StudyError(
             f"{paths.shown(file)} is not a whole GGUF file ({error}); fetch it again."
         ) from error
+
+
+def _bytes_each(weights: Transformers) -> float:
+    return BYTES_OF_QUANTISED[weights.quantization] if weights.quantization else BYTES_OF_DTYPE[weights.dtype]
 
 
 def _head(file: Path) -> bytes:

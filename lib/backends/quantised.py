@@ -1,0 +1,57 @@
+"""Weights in 8 or 4 bits: made so at opening by bitsandbytes, or quantised checkpoints as they are.
+
+transformers does both; here it is told so, and what keeps it from it is said.
+"""
+
+import json
+from importlib.util import find_spec
+from typing import Any
+
+from transformers import BitsAndBytesConfig
+
+from lib.backends.weights import config_file
+from lib.errors import StudyError
+from lib.params import Transformers
+
+
+def options(weights: Transformers) -> dict[str, Any]:
+    """What `from_pretrained` is told. Raises StudyError if bitsandbytes is wanted and not installed."""
+    if weights.quantization is None:
+        return {}
+    if find_spec("bitsandbytes") is None:
+        raise StudyError(
+            f"`quantization: {weights.quantization}` of {weights.model!r} needs the package 'bitsandbytes', "
+            f"which is not installed; install it with `pip install bitsandbytes`, or leave it out."
+        )
+    if weights.quantization == "8bit":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    return {
+        "quantization_config": BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=weights.dtype)
+    }
+
+
+def why_not(weights: Transformers, reason: str) -> StudyError | None:
+    """The sentence where `reason` kept quantised weights from being opened; None for plain ones."""
+    if weights.quantization is not None:
+        return StudyError(
+            f"`quantization: {weights.quantization}` of {weights.model!r} does not run here ({reason}); run "
+            f"it on a GPU that bitsandbytes knows, or leave `quantization` out."
+        )
+    if method := _method(weights):
+        return StudyError(
+            f"The checkpoint {weights.model!r} is quantised ({method}), and does not run here ({reason}); "
+            f"install the package that this names, run it on a GPU, or name the model that it was made of."
+        )
+    return None
+
+
+def _method(weights: Transformers) -> str | None:
+    """How a checkpoint says that it is quantised: gptq, awq, fp8, …"""
+    if weights.model.endswith(".gguf"):
+        return None
+    try:
+        declared = json.loads(config_file(weights).read_bytes())
+    except (ValueError, OSError):
+        return None  # what is wrong with it is said elsewhere
+    found = declared.get("quantization_config") if isinstance(declared, dict) else None
+    return str(found.get("quant_method", "without a name")) if isinstance(found, dict) else None

@@ -1,0 +1,86 @@
+"""Quantised weights and models on several devices: passed on to transformers, or told in one sentence."""
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from lib.backends.engines import deciding, engine_of, open_generator, open_scoring_model
+from lib.backends.generating import Request
+from lib.errors import StudyError
+from lib.params import Sampling, Scoring, Transformers
+from lib.running import resources
+from lib.surprisal.rows import Text, score_rows
+from tests.surprisal.test_scoring import MODELS
+
+MODEL = MODELS / "tiny-base"
+
+
+def weights(model: Path = MODEL, **more: object) -> Transformers:
+    return Transformers(backend="transformers", model=str(model), **more)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+@pytest.mark.parametrize("bits", ["8bit", "4bit"])
+def test_without_bitsandbytes_the_way_to_it_is_said(bits):
+    for opened in (open_generator, open_scoring_model):
+        with pytest.raises(StudyError, match=f"`quantization: {bits}` of .*pip install bitsandbytes"):
+            opened(weights(quantization=bits))
+
+
+@pytest.mark.parametrize(
+    ("declared", "package"),
+    [
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "optimum"),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, "gptqmodel"),
+        ({"quant_method": "compressed-tensors", "config_groups": {}}, "compressed"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
+    ],
+)
+def test_a_quantised_checkpoint_says_what_it_lacks(declared, package, tmp_path):
+    if find_spec(package if package != "compressed" else "compressed_tensors"):
+        pytest.skip(f"{package} is installed")
+    folder = Path(shutil.copytree(MODEL, tmp_path / "quantised"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": declared}))
+    with pytest.raises(StudyError, match=f"is quantised \\({declared['quant_method']}\\).*{package}"):
+        open_scoring_model(weights(folder))
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({"device": "cpu", "device_map": "auto"}, "leave one of them out"),
+        ({"quantization": "4bit", "adapter": "mine"}, "leave out `quantization`"),
+        ({"quantization": "8bit", "model": Path("a.gguf")}, "read dequantised"),
+        ({"device_map": "auto", "model": Path("a.gguf")}, "read dequantised"),
+        ({"quantization": "3bit"}, "'8bit' or '4bit'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(declared, said):
+    with pytest.raises(ValueError, match=said):
+        weights(**declared)
+
+
+def test_a_map_of_devices_changes_no_result_where_there_is_one():
+    texts = [Text("0", "Sort it.", " The list is sorted in place.")]
+    found, plain = (
+        score_rows(open_scoring_model(each), Scoring(), texts).tokens
+        for each in (weights(device_map="auto", device="auto"), weights())
+    )
+    assert found.equals(plain)
+    request, sampling = [Request("A list is", seed=3)], Sampling(max_tokens=8)
+    assert open_generator(weights(device_map="auto")).generate(request, sampling) == open_generator(
+        weights()
+    ).generate(request, sampling)
+
+
+def test_quantised_weights_are_recorded_measured_and_smaller():
+    four = weights(quantization="4bit", dtype="bfloat16")
+    assert deciding(four)["quantization"] == "4bit"
+    assert {"quantization", "device_map"}.isdisjoint(deciding(weights()))
+    assert engine_of(four).exact(four) == weights()
+    assert engine_of(four).exact(weights()) is None
+    assert resources.size_of(four) < resources.size_of(weights(dtype="bfloat16"))
