@@ -4,15 +4,16 @@ PYTHON ?= python3
 STUDY ?= demo
 TEXT ?= keep
 SHARDS ?= 1
+PROFILE ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: study status plan register source export archive verify test lint bench extras models lab clean
+.PHONY: study status plan register source export archive verify test lint bench extras cluster models lab clean
 
 export IMPORT_ROOT := $(ROOT)
 
 study: $(INSTALLED)  ## run the study: texts, surprisal, metrics, comparisons, reports, the paper
-	@$(BIN)/python -m lib.running.study '$(STUDY)' --shards '$(SHARDS)'
+	@$(BIN)/python -m lib.running.study '$(STUDY)' --shards '$(SHARDS)' --profile '$(PROFILE)'
 
 status: $(INSTALLED)  ## what of the study is done, stale or missing, and why
 	@$(BIN)/python -m lib.running.status '$(STUDY)'
@@ -49,6 +50,9 @@ extras: $(INSTALLED)  ## install what adapters, GGUF models and servers need (ll
 		CMAKE_ARGS="$$($(BIN)/python -m lib.backends.llama_cpp_probe --portable)" $(BIN)/python -m pip install --quiet \
 			--force-reinstall --no-deps --no-cache-dir --no-binary llama-cpp-python -c requirements-extras.lock llama-cpp-python \
 		&& $(BIN)/python -m lib.backends.llama_cpp_probe; }
+
+cluster: $(INSTALLED)  ## install what PROFILE=slurm needs
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock -e ".[cluster]"
 
 bench: $(INSTALLED)  ## measure speed and memory (installs the engines that it compares with)
 	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock -e ".[bench,gguf]"

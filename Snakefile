@@ -20,6 +20,10 @@ from lib.running import resources, steps
 STUDY = config.get("study", "demo")
 declared = load_study(STUDY)
 study = repository.narrowed(STUDY, declared)
+# What a machine that runs jobs has; a profile says so of a cluster's nodes.
+PROCESSORS = int(config.get("processors", resources.processors()))
+MEMORY = int(config.get("mem_mb", resources.memory()))
+GPUS = int(config.get("gpus", len(resources.gpus())))
 SHARDS = int(config.get("shards", 1))  # jobs that share what one source writes, or a scorer reads of it
 PAIRS = repository.pairs(STUDY, study)  # the (dataset, source) that there are
 ROOT = paths.root()
@@ -35,6 +39,16 @@ READING = 800  # MB that a notebook takes which only reads
 
 
 workdir: str(ROOT)
+
+
+# Not for a cluster's nodes, which may have no network, nor worth a job.
+localrules:
+    all,
+    documents,
+    text_page,
+    front_page,
+    paper_notebook,
+    paper,
 
 
 def pattern(function, *arguments):
@@ -66,7 +80,7 @@ def read_by(wildcards):
 
 
 def need(of, weights, otherwise):
-    """What a job needs, asked of its weights, and no more than this machine has."""
+    """What a job needs, asked of its weights."""
 
     def asked(wildcards):
         return of(weights(wildcards)) if weights(wildcards) else otherwise
@@ -84,8 +98,15 @@ def shards(stamp, weights):
 
 
 def memory(weights):
-    asked = need(resources.memory_of, weights, READING)
-    return lambda wildcards: min(asked(wildcards), resources.memory())
+    return need(lambda asked: min(resources.memory_of(asked), MEMORY), weights, READING)
+
+
+def processors(weights):
+    return need(lambda asked: resources.threads_of(asked, PROCESSORS), weights, 1)
+
+
+def gpus(weights):
+    return need(lambda asked: int(GPUS > 0 and resources.takes_gpu(asked)), weights, 0)
 
 
 OF_TEXTS = "data/texts/{dataset}/.{source}.shard-{shard}-of-" + str(SHARDS)
@@ -152,10 +173,10 @@ rule generate:
         update(TEXTS),
     params:
         follows=lambda wildcards: steps.texts(STUDY, study, wildcards.dataset, wildcards.source),
-    threads: need(resources.threads_of, written_by, 1)
+    threads: processors(written_by)
     resources:
         mem_mb=memory(written_by),
-        gpu=need(resources.gpus_of, written_by, 0),
+        gpu=gpus(written_by),
     shell:
         MAKE + " texts" + OF_SOURCE + " --gpu {resources.gpu} && touch {output:q}"
 
@@ -170,10 +191,10 @@ rule surprisal:
         update(WORDS),
     params:
         follows=lambda wildcards: steps.surprisal(STUDY, wildcards.dataset, wildcards.source, wildcards.scorer),
-    threads: need(resources.threads_of, read_by, 1)
+    threads: processors(read_by)
     resources:
         mem_mb=memory(read_by),
-        gpu=need(resources.gpus_of, read_by, 0),
+        gpu=gpus(read_by),
     shell:
         MAKE + " surprisal" + OF_SCORER + " --gpu {resources.gpu} && touch {output:q}"
 
@@ -186,10 +207,10 @@ if SHARDS > 1:
             [] if study.imported else pattern(paths.documents, "{dataset}"),
         output:
             temp(touch(OF_TEXTS)),
-        threads: need(resources.threads_of, written_by, 1)
+        threads: processors(written_by)
         resources:
             mem_mb=memory(written_by),
-            gpu=need(resources.gpus_of, written_by, 0),
+            gpu=gpus(written_by),
         shell:
             MAKE + " texts" + OF_SOURCE + " --gpu {resources.gpu} --shard {wildcards.shard}/{SHARDS}"
 
@@ -199,10 +220,10 @@ if SHARDS > 1:
             TEXTS,
         output:
             temp(touch(OF_SURPRISALS)),
-        threads: need(resources.threads_of, read_by, 1)
+        threads: processors(read_by)
         resources:
             mem_mb=memory(read_by),
-            gpu=need(resources.gpus_of, read_by, 0),
+            gpu=gpus(read_by),
         shell:
             MAKE + " surprisal" + OF_SCORER + " --gpu {resources.gpu} --shard {wildcards.shard}/{SHARDS}"
 

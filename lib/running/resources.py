@@ -1,4 +1,4 @@
-"""What a job needs of a machine, and what this machine has: processors, memory, GPUs."""
+"""What a job needs of a machine, and what a machine has: processors, memory, GPUs."""
 
 import os
 import shutil
@@ -31,16 +31,16 @@ def memory_of(weights: Weights) -> int:
             return LIBRARIES + BATCH + round(SPARE * size_of(weights))
 
 
-def threads_of(weights: Weights) -> int:
-    """How many processors a model of these `weights` makes use of, at most all that there are."""
+def threads_of(weights: Weights, most: int) -> int:
+    """How many processors, `most` at most, a model of these `weights` makes use of."""
     if isinstance(weights, OpenAI):
         return 1
-    return max(1, min(processors(), size_of(weights) // MB_PER_THREAD))
+    return max(1, min(most, size_of(weights) // MB_PER_THREAD))
 
 
-def gpus_of(weights: Weights) -> int:
-    takes_one = isinstance(weights, Transformers) and weights.device in ("auto", "cuda")
-    return 1 if takes_one and gpus() else 0
+def takes_gpu(weights: Weights) -> bool:
+    """Whether the engine of `weights` runs on a GPU where it is given one."""
+    return isinstance(weights, Transformers) and weights.device in ("auto", "cuda")
 
 
 def size_of(weights: Transformers | LlamaCpp) -> int:

@@ -24,6 +24,7 @@ from lib.running import children, resources
 from lib.running.alone import alone
 from lib.running.check import checked_study, packages_of
 from lib.running.noted import made_by_hand
+from lib.running.profiles import Profile, load_profile
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 QUARTO_HINT = (
@@ -38,10 +39,11 @@ def main() -> int:
     parser.add_argument(
         "--shards", default="1", help="jobs that share what a source writes, or is scored of it"
     )
+    parser.add_argument("--profile", default="", help="where the jobs run: `slurm`, or a folder of profiles/")
     arguments = parser.parse_args()
     try:
         install_packages(arguments.study)
-        return run_study(arguments.study, arguments.shards)
+        return run_study(arguments.study, arguments.shards, arguments.profile)
     except StudyError as error:
         for sentence in str(error).splitlines():
             print(f"error: {sentence}", file=sys.stderr)
@@ -61,8 +63,10 @@ def install_packages(name: str) -> None:
             print(f"{installed} is installed: it carries {model.removeprefix(packages.SCHEME)}.")
 
 
-def run_study(name: str, shards: str = "1") -> int:
+def run_study(name: str, shards: str = "1", profile: str = "") -> int:
     """Bring every file of the study `name` up to date; the exit status of Snakemake.
+
+    Its jobs run on this machine, or where the profile of the name `profile` sends them.
 
     Raises StudyError, before anything is made, for whatever is wrong with what the study declares (a
     line for each), and if another run is at work in this folder.
@@ -70,11 +74,12 @@ def run_study(name: str, shards: str = "1") -> int:
     study = checked_study(name)
     if not shards.isdecimal() or int(shards) < 1:
         raise StudyError(f"SHARDS is {shards!r}, but must be a whole number from 1 on.")
+    elsewhere = load_profile(profile) if profile else None
     started = time.monotonic()
     for row in repository.lacking(name, study).itertuples():
         print(f"  not there  {row.dataset} {row.source}: {row.why}")
     with alone(name):
-        status = snakemake(name, study, int(shards))
+        status = snakemake(name, study, int(shards), elsewhere)
     if status == 0:
         print(f"{study.title}: up to date after {time.monotonic() - started:.0f} s.")
         print(f"  reports  {os.path.relpath(paths.study_page(name))}")
@@ -91,28 +96,37 @@ def run_study(name: str, shards: str = "1") -> int:
 SAID = ("error:", "  what it had done:", "  to run just this again:")
 
 
-def snakemake_command(name: str, study: Study, shards: int = 1) -> list[str]:
+def snakemake_command(name: str, study: Study, shards: int = 1, profile: Profile | None = None) -> list[str]:
     """The command that brings the study `name` up to date."""
     command = [sys.executable, "-m", "snakemake", "--keep-going", "--rerun-incomplete"]
     if anew := made_by_hand(name, study):
         command += ["--forcerun", *(paths.shown(path) for path in anew)]
-    # What there is; a job waits until what it needs is free.
-    command += ["--cores", str(resources.processors())]
-    command += ["--resources", f"mem_mb={resources.memory()}", f"gpu={len(resources.gpus())}"]
+    told = {"study": name, "shards": shards}
+    if profile is None:
+        # What there is; a job waits until what it needs is free.
+        command += ["--cores", str(resources.processors())]
+        command += ["--resources", f"mem_mb={resources.memory()}", f"gpu={len(resources.gpus())}"]
+    else:
+        command += ["--workflow-profile", str(profile.folder)]
+        told |= profile.config  # here, since these take the place of the profile's own
     command += ["--rerun-triggers", "mtime", "input", "params"]
     command += ["--nolock"]  # a killed run would leave it; `alone` holds one that ends with its process
-    return [*command, "--snakefile", str(SNAKEFILE), "--config", f"study={name}", f"shards={shards}"]
+    command += ["--snakefile", str(SNAKEFILE)]
+    return [*command, "--config", *(f"{key}={value}" for key, value in told.items())]
 
 
-def snakemake(name: str, study: Study, shards: int = 1) -> int:
+def snakemake(name: str, study: Study, shards: int = 1, profile: Profile | None = None) -> int:
     """Run the Snakefile; of its chatter only what a person acts on reaches the terminal.
 
     On a terminal the last lines say what runs, how far it is, and how long it will take.
     """
-    command = [*snakemake_command(name, study, shards), "--quiet", "host", "progress", "reason", "rules"]
+    command = snakemake_command(name, study, shards, profile)
+    command += ["--quiet", "host", "progress", "reason", "rules"]
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_shared_folder() if profile else None) as folder:
         environment = os.environ | {"PYTHONWARNINGS": "ignore", "QUARTO_PYTHON": sys.executable}
+        if profile:
+            environment["TQDM_MININTERVAL"] = "5"  # seconds: many bars on one shared file system
         environment[progress.FOLDER] = folder
         with (
             Live(get_renderable=partial(_running, Path(folder)), console=console, transient=True) as live,
@@ -138,6 +152,13 @@ def snakemake(name: str, study: Study, shards: int = 1) -> int:
     if process.returncode and not any(line.startswith(SAID) for line in lines):
         print("".join(lines[-30:]), file=sys.stderr)  # Snakemake's own trouble
     return process.returncode
+
+
+def _shared_folder() -> Path:
+    """A folder in which a cluster's nodes can write, too."""
+    folder = paths.root() / ".snakemake"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _running(folder: Path) -> Text:
