@@ -6,6 +6,7 @@ Its `config` says what a node offers one job at most: `processors`, `mem_mb` and
 import importlib.util
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,22 +79,43 @@ def _check_slurm(file: str, node: dict[str, int], defaults: dict[str, Any]) -> N
         raise StudyError(
             f"{file} hands jobs to Slurm, but there is no `sbatch` here; run it on a login node."
         )
-    asked = subprocess.run(
-        ["sinfo", "--noheader", "--format=%P %G"], capture_output=True, text=True, check=False
-    )
-    if asked.returncode:
+    said = _said("sinfo", "--noheader", "--format=%R")
+    partitions = said.stdout.split()
+    if said.returncode or not partitions:
         raise StudyError(
-            f"Slurm does not answer ({' '.join(asked.stderr.split())}); run it where `sinfo` lists nodes."
+            f"Slurm does not answer here ({_last(said.stderr)}); run it where `sinfo` lists partitions."
         )
-    lines = [line.split(maxsplit=1) for line in asked.stdout.splitlines()]
-    offered = [(name.rstrip("*"), name.endswith("*"), generic) for name, generic in lines]
     partition = defaults.get("slurm_partition")
-    if partition is not None and partition not in {name for name, *_ in offered}:
-        known = nearest(str(partition), {name for name, *_ in offered})
+    if partition is not None and partition not in partitions:
+        known = nearest(str(partition), partitions)
         raise StudyError(f"{file} names the partition {partition!r}, which this Slurm does not have; {known}")
-    there = [generic for name, default, generic in offered if (name == partition if partition else default)]
-    if node["gpus"] and there and not any("gpu" in generic for generic in there):
+    asked = [f"--cpus-per-task={node['processors']}", f"--mem={node['mem_mb']}"]
+    asked += [f"--gpus={defaults.get('gpu_model', '')}:1".replace("=:", "=")] if node["gpus"] else []
+    asked += [f"--{name}={value}" for name, value in _options(defaults)]
+    said = _said("sbatch", "--test-only", *asked, "--wrap=true")
+    if said.returncode:
         raise StudyError(
-            f"{file} offers GPUs, but no node of the partition {partition or 'that is the default'} has one; "
-            f"name another `slurm_partition`, or set `gpus: 0`."
+            f"Slurm has no node for a job of {' '.join(asked)} ({_last(said.stderr)}); correct {file}."
         )
+
+
+def _options(defaults: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The options of sbatch that the resources of a profile stand for."""
+    for name, resource in (
+        ("partition", "slurm_partition"),
+        ("account", "slurm_account"),
+        ("constraint", "constraint"),
+        ("qos", "qos"),
+        ("time", "runtime"),
+    ):
+        if defaults.get(resource) is not None:
+            yield name, defaults[resource]
+
+
+def _said(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def _last(said: str) -> str:
+    """The last line of what a program complained of."""
+    return said.strip().splitlines()[-1] if said.strip() else "without a word"
