@@ -4,6 +4,7 @@ Its `config` says what a node offers one job at most: `processors`, `mem_mb` and
 """
 
 import importlib.util
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from lib import paths
 from lib.errors import StudyError, nearest
 
 PROFILES = Path(__file__).parents[2] / "profiles"
+OF_SLURM = re.compile(r"(slurmstepd|srun|slurmd)[^ ]*: error: ")  # a time limit, memory, a node
 LEAST = {"processors": 1, "mem_mb": 1, "gpus": 0}  # what `config` names of a node
 
 
@@ -59,6 +61,25 @@ def load_profile(name: str) -> Profile:
     if declared.get("executor") == "slurm":
         _check_slurm(paths.shown(file), node, _section(file, declared, "default-resources"))
     return Profile(folders[name], {key: node[key] for key in LEAST})
+
+
+def job_logs() -> set[Path]:
+    """The logs of Slurm's jobs that there are: of failed ones, since those of others are deleted."""
+    return set((paths.root() / ".snakemake" / "slurm_logs").rglob("*.log"))
+
+
+def failed_jobs(said: tuple[str, ...], earlier: set[Path]) -> list[str]:
+    """What failed jobs without a log in `earlier` said: lines that begin as one of `said`, or Slurm's own."""
+    found = []
+    for log in sorted(job_logs() - earlier):
+        lines = log.read_text(errors="replace").splitlines()
+        own = [line for line in lines if line.startswith(said)]
+        slurms = [
+            f"error: {line.partition('error: ')[2].strip(' *')}" for line in lines if OF_SLURM.match(line)
+        ]
+        found += own or slurms[-1:] or ["error: A job ended without a word; its node may be gone."]
+        found.append(f"  the job's log: {paths.shown(log)}")
+    return found
 
 
 def _section(file: Path, declared: object, name: str) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Run a whole study: `python -m lib.running.study demo` (`make study`)."""
 
 import argparse
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,7 +26,7 @@ from lib.running import children, resources
 from lib.running.alone import alone
 from lib.running.check import checked_study, packages_of
 from lib.running.noted import made_by_hand
-from lib.running.profiles import Profile, load_profile
+from lib.running.profiles import Profile, failed_jobs, job_logs, load_profile
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 QUARTO_HINT = (
@@ -93,6 +95,7 @@ def run_study(name: str, shards: str = "1", profile: str = "") -> int:
     return status
 
 
+PATIENCE = 30  # seconds that Snakemake has to cancel its jobs
 SAID = ("error:", "  what it had done:", "  to run just this again:")
 
 
@@ -122,6 +125,7 @@ def snakemake(name: str, study: Study, shards: int = 1, profile: Profile | None 
     """
     command = snakemake_command(name, study, shards, profile)
     command += ["--quiet", "host", "progress", "reason", "rules"]
+    earlier = job_logs()
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(dir=_shared_folder() if profile else None) as folder:
         environment = os.environ | {"PYTHONWARNINGS": "ignore", "QUARTO_PYTHON": sys.executable}
@@ -143,15 +147,30 @@ def snakemake(name: str, study: Study, shards: int = 1, profile: Profile | None 
             made = Thread(target=_pass_on, args=(process.stdout, live.console))
             made.start()
             lines = []
-            for line in process.stderr or ():
-                lines.append(line)
-                if line.startswith(SAID):
-                    live.console.print(line, end="")
-            made.join()
-            process.wait()
+            try:
+                for line in process.stderr or ():
+                    lines.append(line)
+                    if line.startswith(SAID):
+                        live.console.print(line, end="")
+                made.join()
+                process.wait()
+            except children.Stopped:
+                if profile:  # jobs on other machines end when Snakemake is interrupted, not when it is ended
+                    _interrupt(process)
+                raise
+    if profile and process.returncode:
+        for line in failed_jobs(SAID, earlier):
+            lines.append(line)
+            console.print(line)
     if process.returncode and not any(line.startswith(SAID) for line in lines):
         print("".join(lines[-30:]), file=sys.stderr)  # Snakemake's own trouble
     return process.returncode
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE)
 
 
 def _shared_folder() -> Path:

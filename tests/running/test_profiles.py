@@ -107,3 +107,28 @@ def test_a_profile_takes_the_place_of_what_this_machine_has(small_study):
     assert "--resources" not in command
     told = command[command.index("--config") + 1 :]
     assert told == ["study=small", "shards=3", "processors=4", "mem_mb=8000", "gpus=2"]
+
+
+def test_failed_jobs_say_their_sentence_or_slurms(small_study):
+    folder = small_study / ".snakemake" / "slurm_logs" / "rule_generate" / "notes_tiny-base"
+    folder.mkdir(parents=True)
+    (folder / "1.log").write_text("error: of an earlier run\n")
+    earlier = profiles.job_logs()
+    (folder / "2.log").write_text(
+        "Building\nerror: texts failed: no.\n  to run just this again: x\nShutting\n"
+    )
+    killed = "slurmstepd: error: *** JOB 3 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***\n"
+    (folder / "3.log").write_text("Building\nslurmstepd: error: step\n" + killed)
+    (folder / "4.log").write_text("Building\n")
+    logs = [
+        f"  the job's log: .snakemake/slurm_logs/rule_generate/notes_tiny-base/{n}.log" for n in (2, 3, 4)
+    ]
+    assert profiles.failed_jobs(("error:", "  to run just this again:"), earlier) == [
+        "error: texts failed: no.",
+        "  to run just this again: x",
+        logs[0],
+        "error: JOB 3 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT",
+        logs[1],
+        "error: A job ended without a word; its node may be gone.",
+        logs[2],
+    ]
