@@ -1,0 +1,80 @@
+"""A small study through a real Slurm makes the bytes that one process makes.
+
+It takes the cluster that is there, or starts one of two nodes on this machine; some minutes.
+"""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from lib import paths
+from lib.params import load_study
+from lib.running import profiles
+from lib.running.make import make
+from lib.running.study import snakemake_command
+from tests.cluster import loopback
+
+STUDY = """\
+title: A study of one source
+sources: [human, tiny-base]
+datasets: [notes]
+scorers: [tiny-scorer]
+comparisons: {all: {}}
+"""
+GIVEN = {"study": "small", "dataset": "notes"}
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Slurm's commands reach a cluster whose nodes see this folder."""
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("snakemake-executor-plugin-slurm is not installed (`make cluster`)")
+    if shutil.which("sinfo") and not subprocess.run(["sinfo"], capture_output=True, check=False).returncode:
+        yield
+        return
+    if lacking := loopback.lacking():
+        pytest.skip(f"no Slurm here: {', '.join(lacking)} not installed")
+    with loopback.cluster(tmp_path / "slurm") as environment:
+        for name in ("SLURM_CONF", "PATH"):
+            monkeypatch.setenv(name, environment[name])
+        yield
+
+
+def test_two_shards_on_two_nodes_make_the_bytes_of_one_process(small_study, slurm):
+    (small_study / "params" / "studies" / "small.yaml").write_text(STUDY)
+    profile = yaml.safe_load((profiles.PROFILES / "slurm" / "config.yaml").read_text())
+    profile["config"] |= {"processors": 1, "mem_mb": 2_500}
+    profile["slurm-init-seconds-before-status-checks"] = 3
+    profile["slurm-keep-successful-logs"] = True
+    folder = small_study / "profiles" / "loopback"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(profile))
+
+    files = [
+        paths.texts("notes", "tiny-base"),
+        paths.surprisals("tiny-scorer", "notes", "tiny-base"),
+        paths.words("tiny-scorer", "notes", "tiny-base"),
+        paths.uid("tiny-scorer", "notes", "tiny-base"),
+    ]
+    command = snakemake_command("small", load_study("small"), 2, profiles.load_profile("loopback"))
+    at = command.index("snakemake") + 1
+    command[at:at] = [str(files[-1].relative_to(small_study))]
+    done = subprocess.run(command, cwd=small_study, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3_000:]
+    through_slurm = [path.read_bytes() for path in files]
+
+    submitted = re.findall(r"submitted with SLURM jobid \d+ \(log: \S+/rule_(\w+)/", done.stderr)
+    assert sorted(submitted) == [
+        *("generate", "generate_shard", "generate_shard"),
+        *("surprisal", "surprisal_shard", "surprisal_shard", "uid"),
+    ]
+    for path in files:
+        path.unlink()
+    make("texts", GIVEN | {"model": "tiny-base"})
+    for step in ("surprisal", "uid"):
+        make(step, GIVEN | {"model": "tiny-base", "scorer": "tiny-scorer"})
+    assert [path.read_bytes() for path in files] == through_slurm
