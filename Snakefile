@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import sys
+from functools import cache
 
 from lib import paths
 from lib.datasets import repository
@@ -70,17 +71,23 @@ def page(notebook):
     return notebook.removesuffix(".ipynb") + ".html"
 
 
+@cache  # jobs by the thousand ask the same
+def declared_by(load, name):
+    """The weights that a source or a scorer declares; None for people."""
+    return None if study.imported else getattr(load(name), "weights", None)
+
+
 def written_by(wildcards):
-    """The weights that a source writes with; None for people."""
-    return None if study.imported else getattr(load_source(wildcards.source), "weights", None)
+    return declared_by(load_source, wildcards.source)
 
 
 def read_by(wildcards):
-    return None if study.imported else load_scorer(wildcards.scorer).weights
+    return declared_by(load_scorer, wildcards.scorer)
 
 
 def need(of, weights, otherwise):
     """What a job needs, asked of its weights."""
+    of = cache(of)
 
     def asked(wildcards):
         return of(weights(wildcards)) if weights(wildcards) else otherwise

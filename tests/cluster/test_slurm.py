@@ -30,18 +30,18 @@ GIVEN = {"study": "small", "dataset": "notes"}
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
-    """Slurm's commands reach a cluster whose nodes see this folder."""
+    """Slurm's commands reach a cluster whose nodes see this folder; the nodes that two shards must take."""
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
         pytest.skip("snakemake-executor-plugin-slurm is not installed (`make cluster`)")
     if shutil.which("sinfo") and not subprocess.run(["sinfo"], capture_output=True, check=False).returncode:
-        yield
+        yield ()
         return
     if lacking := loopback.lacking():
         pytest.skip(f"no Slurm here: {', '.join(lacking)} not installed")
-    with loopback.cluster(tmp_path / "slurm") as environment:
+    with loopback.cluster(tmp_path / "slurm", cpus=1) as environment:
         for name in ("SLURM_CONF", "PATH"):
             monkeypatch.setenv(name, environment[name])
-        yield
+        yield loopback.NODES
 
 
 def test_two_shards_on_two_nodes_make_the_bytes_of_one_process(small_study, slurm):
@@ -72,6 +72,9 @@ def test_two_shards_on_two_nodes_make_the_bytes_of_one_process(small_study, slur
         *("generate", "generate_shard", "generate_shard"),
         *("surprisal", "surprisal_shard", "surprisal_shard", "uid"),
     ]
+    asked = ["squeue", "--noheader", "--states=all", "--format=%N"]
+    assert set(slurm) <= set(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split())
+
     for path in files:
         path.unlink()
     make("texts", GIVEN | {"model": "tiny-base"})
