@@ -138,6 +138,12 @@ ANALYSED = [
     for scorer in study.scorers
 ]
 COMPARISONS = [page(pattern(paths.rendered_comparison, STUDY, name)) for name in study.comparisons]
+SOURCES_OF = {dataset: [source for where, source in PAIRS if where == dataset] for dataset in study.datasets}
+BUNDLES = [
+    (dataset, sources[first : first + 4])
+    for dataset, sources in SOURCES_OF.items()
+    for first in range(0, len(sources), 4)
+]
 TEXT_PAGES = [pattern(paths.texts_page, STUDY, dataset) for dataset in study.datasets]
 PAPER = [pattern(paths.paper_notebook)] if study.paper else []
 if study.paper and shutil.which("quarto"):
@@ -288,22 +294,52 @@ if HYPOTHESES:
 
 
 # The notebooks: they find their data complete, and read. Those of a source share one kernel, whose start
-# is what costs.
-rule source_reports:
-    input:
-        expand("notebooks/{step}.ipynb", step=OF_A_SOURCE),
-        TEXTS,
-        expand([SURPRISALS, WORDS, UID], scorer=study.scorers, allow_missing=True),
-    output:
-        report("01_generate"),
-        [report(step, scorer) for step in READING_SURPRISALS for scorer in study.scorers],
-    params:
-        code=steps.reports(),
-        scorers=" ".join(f"-p scorer {shlex.quote(scorer)}" for scorer in study.scorers),
-    resources:
-        mem_mb=READING,
-    shell:
-        EXECUTE + " " + " ".join(OF_A_SOURCE) + OF_SOURCE + " {params.scorers}"
+# is what costs; where nothing waits for a model, those of a few sources do.
+if study.imported:
+    for number, (dataset, sources) in enumerate(BUNDLES):
+
+        rule:
+            name:
+                f"source_reports_{number}"
+            input:
+                expand("notebooks/{step}.ipynb", step=OF_A_SOURCE),
+                expand([TEXTS, SURPRISALS, WORDS, UID], dataset=dataset, source=sources, scorer=study.scorers),
+            output:
+                expand(report("01_generate"), dataset=dataset, source=sources),
+                expand(
+                    [page for step in READING_SURPRISALS for page in report(step, "{scorer}")],
+                    dataset=dataset,
+                    source=sources,
+                    scorer=study.scorers,
+                ),
+            params:
+                code=steps.reports(),
+                dataset=dataset,
+                models=" ".join(f"-p model {shlex.quote(source)}" for source in sources),
+                scorers=" ".join(f"-p scorer {shlex.quote(scorer)}" for scorer in study.scorers),
+            resources:
+                mem_mb=READING,
+            shell:
+                EXECUTE + " " + " ".join(OF_A_SOURCE) + " {params.models} -p study {STUDY:q}"
+                " -p dataset {params.dataset:q} {params.scorers}"
+
+else:
+
+    rule source_reports:
+        input:
+            expand("notebooks/{step}.ipynb", step=OF_A_SOURCE),
+            TEXTS,
+            expand([SURPRISALS, WORDS, UID], scorer=study.scorers, allow_missing=True),
+        output:
+            report("01_generate"),
+            [report(step, scorer) for step in READING_SURPRISALS for scorer in study.scorers],
+        params:
+            code=steps.reports(),
+            scorers=" ".join(f"-p scorer {shlex.quote(scorer)}" for scorer in study.scorers),
+        resources:
+            mem_mb=READING,
+        shell:
+            EXECUTE + " " + " ".join(OF_A_SOURCE) + OF_SOURCE + " {params.scorers}"
 
 
 rule compare_report:

@@ -5,7 +5,7 @@ The published figures (`original/`) are those of its comparison `all_models`. "T
 without correction. "Ours" is this project's metrics of the imported texts, and Cohen's d with its sign.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from scipy import stats
 from lib import paths, store
 from lib.compare import effects
 from lib.compare.comparison import Comparison
+from lib.compare.tables import probability
 from lib.datasets import repository
 from lib.params import load_source, load_study
 
@@ -36,10 +37,10 @@ def tables(compared: Comparison) -> list[tuple[pd.DataFrame, str]]:
     if study.imported is None:
         return []
     lacking = repository.lacking(compared.study, study), "What the imported repository lacks, or is left out"
+    if not covers(compared.classes):
+        return [lacking]
     published = pd.read_csv(ORIGINAL / "summary.csv")
     names = {source: _folder(source) for source in compared.classes}
-    if not set(names.values()) <= set(published["source"]):
-        return [lacking]
     dataset = study.imported.older or study.datasets[0]
     ours = compared.texts[compared.texts["dataset"] == dataset]
     ours = ours.assign(source=ours["source"].map(names))
@@ -56,10 +57,18 @@ def tables(compared: Comparison) -> list[tuple[pd.DataFrame, str]]:
             summary(published, stored, ours),
             "The original's summary: published, as they computed it, as here",
         ),
-        (effect_sizes(stored, ours), "The original's effects: published, as they computed it, and as here"),
+        (
+            _readable(effect_sizes(stored, ours)),
+            "The original's effects: published, as they computed it, and as here",
+        ),
         (reasons(dataset, names, published, stored, ours), "Why figures differ"),
         lacking,
     ]
+
+
+def covers(sources: Iterable[str]) -> bool:
+    """Whether figures of all these sources are published."""
+    return set(map(_folder, sources)) <= set(pd.read_csv(ORIGINAL / "summary.csv")["source"])
 
 
 def summary(published: pd.DataFrame, theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
@@ -98,6 +107,12 @@ def effect_sizes(theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with probabilities as every table of the report has them."""
+    named = [column for column in rows if column.startswith("p, ")]
+    return rows.assign(**{column: rows[column].map(probability) for column in named})
 
 
 def reasons(

@@ -73,8 +73,8 @@ def _effect_table(tests: pd.DataFrame, test: str) -> pd.DataFrame:
             "second": rows["group_b"],
             BY_NAME[test].label: rows["effect"],
             "95 % interval": _intervals(rows),
-            "p": rows["p"].map(_probability),
-            "p (BH)": rows["p_adjusted_bh"].map(_probability),
+            "p": rows["p"].map(probability),
+            "p (BH)": rows["p_adjusted_bh"].map(probability),
         }
     )
 
@@ -91,7 +91,7 @@ def equivalence_table(tests: pd.DataFrame) -> pd.DataFrame:
             "difference (sd)": rows["effect"],
             "90 % interval": _intervals(rows),
             "margin (sd)": rows["margin"],
-            "p (BH)": rows["p_adjusted_bh"].map(_probability),
+            "p (BH)": rows["p_adjusted_bh"].map(probability),
         }
     )
 
@@ -101,7 +101,8 @@ def _intervals(rows: pd.DataFrame) -> list[str]:
     return [f"{low:.2f} to {high:.2f}" if np.isfinite(low) else "none" for low, high in ends]
 
 
-def _probability(p: float) -> str:
+def probability(p: float) -> str:
+    """ "< 0.001", "0.012", or "undefined"."""
     return "undefined" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -113,5 +114,5 @@ def model_table(
         (models["metric"] == metric) & (models["response"] == response) & (models["sample"] == sample)
     ]
     return rows[["term", "estimate", "se", "z", "p", "ci_low", "ci_high", "converged"]].assign(
-        p=rows["p"].map(_probability), converged=rows["converged"].map({True: "yes", False: "no"})
+        p=rows["p"].map(probability), converged=rows["converged"].map({True: "yes", False: "no"})
     )

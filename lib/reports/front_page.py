@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 
 from lib import datasets, paths, store
-from lib.compare import findings, verdicts
+from lib.compare import findings, published, verdicts
 from lib.compare.registration import registration
 from lib.compare.verdicts import Answer
 from lib.datasets import repository
@@ -39,7 +39,8 @@ def main() -> int:
 
 def write_front_page(name: str) -> Path:
     """Write the page of the study `name` from what its runs have left; return its path."""
-    study = repository.narrowed(name, load_study(name))
+    declared = load_study(name)
+    study = repository.narrowed(name, declared)
     target = paths.study_page(name)
     answers = claims.of_study(name, study)
     page = report.page_of(
@@ -53,6 +54,7 @@ def write_front_page(name: str) -> Path:
         answers=_answers(answers),
         comparisons=_comparisons(name, study),
         groups=_groups(name, study),
+        lacking=repository.lacking(name, declared).to_dict("records"),
         failed=_failed(target),
         figures=_figures(name, study),
         files=_files(name, study),
@@ -79,6 +81,7 @@ def _comparisons(study_name: str, study: Study) -> list[dict[str, Any]]:
             "name": name,
             "sources": study.sources_of(name),
             "scorer": study.scorer_of(name),
+            "published": study.imported is not None and published.covers(study.sources_of(name)),
             "link": _link(paths.rendered_comparison(study_name, name).with_suffix(".html"), page),
         }
         for name in study.comparisons

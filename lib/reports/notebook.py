@@ -93,14 +93,19 @@ def table(rows: pd.DataFrame, caption: str = "", digits: int = 3) -> Markdown:
         return Markdown(f"{caption}:\n\n*none*" if caption else "*none*")
     shown = rows.apply(lambda column: column.map(lambda value: _cell(value, digits)))
     right = ["right" if pd.api.types.is_numeric_dtype(rows[column]) else "left" for column in rows]
-    text = shown.to_markdown(index=False, disable_numparse=True, colalign=right)
+    text = shown.rename(columns=_escaped).to_markdown(index=False, disable_numparse=True, colalign=right)
     return Markdown(f"{caption}:\n\n{text}" if caption else text)
 
 
 def _cell(value: Any, digits: int) -> str:
     if isinstance(value, float):
         return "–" if pd.isna(value) else f"{value:.{digits}f}"
-    return "–" if pd.isna(value) else str(value)
+    return "–" if pd.isna(value) else _escaped(value)
+
+
+def _escaped(value: Any) -> str:
+    """`value` as it reads; a bar would end its cell."""
+    return str(value).replace("|", r"\|")
 
 
 def tables(*tables_with_captions: tuple[pd.DataFrame, str]) -> Markdown:

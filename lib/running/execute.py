@@ -3,8 +3,8 @@
     python -m lib.running.execute 02_surprisal -p model tiny-base
     python -m lib.running.execute 01_generate 02_surprisal 03_uid -p model tiny-base -p scorer tiny-scorer
 
-Several share one kernel, emptied between them: what they import is imported once. With several scorers
-named, what reads surprisals is executed for each.
+Several share one kernel, emptied between them: what they import is imported once. With several models
+or scorers named, each model's are executed, and what reads surprisals for each scorer.
 The executed notebook and its HTML go to `rendered/`. When a cell fails, the notebook is kept as
 evidence under `rendered/failed/`, one sentence says why, and nothing downstream reads it.
 """
@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import nbformat
@@ -50,14 +51,14 @@ def main() -> int:
 
 
 def _runs(steps: Sequence[str], named: Sequence[Sequence[str]]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each step with its parameters: once for each scorer that is named, where it reads surprisals."""
-    parameters = {name: value for name, value in named if name != "scorer"}
-    scorers = [value for name, value in named if name == "scorer"]
-    for step in steps:
-        if not scorers or (step == "01_generate" and len(steps) > 1):
-            yield step, parameters
-        else:
-            yield from ((step, {**parameters, "scorer": scorer}) for scorer in scorers)
+    """Each model's steps with their parameters: once for each scorer, where they read surprisals."""
+    several = {name: [value for key, value in named if key == name] for name in ("model", "scorer")}
+    others = {name: value for name, value in named if name not in several}
+    models = [{"model": model} for model in several["model"]] or [{}]
+    scorers = [{"scorer": scorer} for scorer in several["scorer"]] or [{}]
+    for model, step in product(models, steps):
+        reads = step != "01_generate" or len(steps) == 1
+        yield from ((step, {**model, **others, **scorer}) for scorer in (scorers if reads else [{}]))
 
 
 def execute(step: str, parameters: Mapping[str, str], kernel: AsyncKernelManager | None = None) -> Path:

@@ -117,3 +117,16 @@ def test_notebooks_of_one_kernel_know_nothing_of_each_other(small_study, monkeyp
     assert third.outputs[0]["text"] == second.outputs[0]["text"]
     assert second.execution_count == first.execution_count
     assert all(page.with_suffix(".html").exists() for page in pages)
+
+
+def test_several_models_and_scorers_are_executed_each():
+    named = [("model", "human"), ("model", "tiny-base"), ("study", "s"), ("scorer", "a"), ("scorer", "b")]
+    runs = list(execute._runs(["01_generate", "03_uid"], named))
+    assert runs == [
+        (step, {"model": model, "study": "s", **scorer})
+        for model in ("human", "tiny-base")
+        for step, scorer in (("01_generate", {}), ("03_uid", {"scorer": "a"}), ("03_uid", {"scorer": "b"}))
+    ]
+    assert list(execute._runs(["04_compare"], [("comparison", "all")])) == [
+        ("04_compare", {"comparison": "all"})
+    ]
