@@ -138,12 +138,6 @@ ANALYSED = [
     for scorer in study.scorers
 ]
 COMPARISONS = [page(pattern(paths.rendered_comparison, STUDY, name)) for name in study.comparisons]
-SOURCES_OF = {dataset: [source for where, source in PAIRS if where == dataset] for dataset in study.datasets}
-BUNDLES = [
-    (dataset, sources[first : first + 4])
-    for dataset, sources in SOURCES_OF.items()
-    for first in range(0, len(sources), 4)
-]
 TEXT_PAGES = [pattern(paths.texts_page, STUDY, dataset) for dataset in study.datasets]
 PAPER = [pattern(paths.paper_notebook)] if study.paper else []
 if study.paper and shutil.which("quarto"):
@@ -296,7 +290,7 @@ if HYPOTHESES:
 # The notebooks: they find their data complete, and read. Those of a source share one kernel, whose start
 # is what costs; where nothing waits for a model, those of a few sources do.
 if study.imported:
-    for number, (dataset, sources) in enumerate(BUNDLES):
+    for number, (dataset, sources) in enumerate(steps.bundles(STUDY, study)):
 
         rule:
             name:

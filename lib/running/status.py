@@ -14,6 +14,7 @@ from lib import paths
 from lib.datasets import repository
 from lib.errors import StudyError
 from lib.params import Study
+from lib.running import steps
 from lib.running.check import checked_study
 from lib.running.study import snakemake_command
 
@@ -101,12 +102,18 @@ def _planned(name: str, study: Study) -> Iterator[tuple[tuple[str, tuple[str, ..
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if "StudyError" in line]
         raise StudyError(said[-1].partition("StudyError: ")[2] if said else done.stderr.strip()[-500:])
+    bundles = steps.bundles(name, repository.narrowed(name, study))
     for block in re.split(r"\n(?=(?:local)?rule \w+:)", done.stdout + done.stderr)[1:]:
         rule = block.split()[1].rstrip(":")
         reason = re.search(r"^ +reason: (.*)$", block, re.M)
         wildcards = re.search(r"^ +wildcards: (.*)$", block, re.M)
         values = dict(pair.split("=", 1) for pair in wildcards[1].split(", ")) if wildcards else {}
-        yield (rule, tuple(values[name] for name in WILDCARDS if name in values)), reason[1] if reason else ""
+        why = reason[1] if reason else ""
+        if bundle := re.fullmatch(r"source_reports_(\d+)", rule):
+            dataset, sources = bundles[int(bundle[1])]
+            yield from ((("source_reports", (dataset, source)), why) for source in sources)
+        else:
+            yield (rule, tuple(values[name] for name in WILDCARDS if name in values)), why
 
 
 def _state(reason: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from lib import datasets, imports, paths, store
-from lib.datasets import imported
+from lib.datasets import imported, repository
 from lib.datasets.folder import text_files
 from lib.params import Corpus, Folder, Human, Study, load_dataset
 from lib.params.run import resolve
@@ -18,6 +18,7 @@ from lib.surprisal import scoring
 
 MEASURES = ("lib.uid.measures",)
 COMPARISON = ("lib.compare.comparison",)
+BUNDLE = 4  # the more, the fewer kernels start, and the more pages one changed source makes anew
 HYPOTHESES = ("lib.compare.hypotheses",)
 
 code_hash = cache(imports.code_hash)  # the graph asks again and again
@@ -68,6 +69,15 @@ def comparison(study: Study, name: str) -> str:
 def hypotheses(study: Study) -> str:
     declared = {name: each.model_dump() for name, each in study.hypotheses.items()}
     return _digest({"declared": declared, "sources": study.sources, "code": code_hash(*HYPOTHESES)})
+
+
+def bundles(study_name: str, study: Study) -> list[tuple[str, list[str]]]:
+    """The dataset and the sources, a few, whose notebooks share a kernel in a study that imports."""
+    found = []
+    for dataset in study.datasets:
+        sources = [source for where, source in repository.pairs(study_name, study) if where == dataset]
+        found += [(dataset, sources[i : i + BUNDLE]) for i in range(0, len(sources), BUNDLE)]
+    return found
 
 
 @cache
