@@ -1,0 +1,100 @@
+"""Every family that docs/models.md lists: what it writes and reads is a plain float64 forward's.
+
+That forward keeps nothing, pads nothing and packs nothing: the whole text is read anew for every token.
+"""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from lib.backends import continuing
+from lib.backends.engines import open_generator, open_scoring_model
+from lib.backends.generating import Request
+from lib.params import Sampling, Scoring, Transformers
+from lib.surprisal.rows import Text, score_rows
+from tests.conftest import REPOSITORY
+from tests.surprisal.test_scoring import MODELS, WIDTH, oracle
+
+TOKENIZER = MODELS / "tiny-scorer"
+GROUPED = {**WIDTH, "num_key_value_heads": 2}
+# By the `model_type` of config.json; windows so short that the texts here outgrow them.
+FAMILIES = {
+    "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256},
+    "gpt_neox": WIDTH,
+    "llama": GROUPED,
+    "mistral": {**GROUPED, "sliding_window": 12},
+    "mixtral": {**GROUPED, "num_local_experts": 4},
+    "qwen2": GROUPED,
+    "qwen3": {**GROUPED, "head_dim": 16},
+    "gemma2": {**GROUPED, "head_dim": 16, "sliding_window": 12, "final_logit_softcapping": 3.0},
+    "gemma3_text": {**GROUPED, "head_dim": 16, "sliding_window": 12},
+    "phi3": GROUPED,
+    "olmo2": GROUPED,
+    "cohere": {**GROUPED, "logit_scale": 0.3},
+    "granite": {**GROUPED, "logits_scaling": 5.0},
+    "opt": {**WIDTH, "ffn_dim": 128, "word_embed_proj_dim": 64},
+    "bloom": {"hidden_size": 64, "n_layer": 2, "n_head": 4},
+    "falcon": {**WIDTH, "alibi": False},
+}
+PROMPTS = [
+    "A list is",
+    "Sorts the elements of a list in place, and returns nothing at all to whoever asks.",
+    "x",
+]
+LENGTH = 10
+
+
+@pytest.fixture(params=FAMILIES)
+def model(request, tmp_path, monkeypatch):
+    """A random model whose predictions are peaked, so that the most probable token is beyond doubt."""
+    monkeypatch.setattr(continuing, "BATCH", 2)  # so that places are taken over
+    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    length = {} if request.param == "gpt2" else {"max_position_embeddings": 256}
+    config = AutoConfig.for_model(
+        request.param, vocab_size=4096, initializer_range=0.2, **ends, **length, **FAMILIES[request.param]
+    )
+    torch.manual_seed(5)
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    return Transformers(backend="transformers", model=str(tmp_path))
+
+
+def double(folder: str) -> torch.nn.Module:
+    """Experts one after the other: torch has no grouped products of float64."""
+    plain = {"attn_implementation": "eager", "experts_implementation": "eager"}
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, **plain).eval()
+
+
+def test_it_writes_and_reads_as_a_plain_forward_does(model):
+    tokenizer, plain = AutoTokenizer.from_pretrained(model.model), double(model.model)
+    requests = [Request(prompt, seed=i) for i, prompt in enumerate(PROMPTS)]
+    written = open_generator(model).generate(requests, Sampling(max_tokens=LENGTH, temperature=0))
+    for prompt, completion in zip(PROMPTS, written, strict=True):
+        begun = [tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]
+        ids = list(begun)
+        with torch.inference_mode():
+            while len(ids) < len(begun) + LENGTH and ids[len(begun) :][-1:] != [tokenizer.eos_token_id]:
+                ids.append(int(plain(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
+        before, whole = (tokenizer.decode(each, skip_special_tokens=True) for each in (begun, ids))
+        assert completion.text == whole.removeprefix(before).rstrip("\ufffd")
+        assert completion.tokens == len(ids) - len(begun)
+
+    texts = [" Returns the list, sorted.", " A much longer text than any window of these families. " * 2]
+    rows = [Text(text, prompt, text) for prompt, text in zip(PROMPTS, texts, strict=False)]
+    found = score_rows(open_scoring_model(model), Scoring(), rows)
+    assert not found.not_scored
+    for text, own in found.tokens.to_pandas().groupby("doc_id", sort=False):
+        prompt = PROMPTS[texts.index(text)]
+        before = [tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]
+        expected = oracle(plain, [*before, *own["token_id"]])[len(before) - 1 :]
+        np.testing.assert_allclose(own["surprisal"], expected, atol=1e-3, rtol=0)
+
+
+def test_the_table_of_what_runs_lists_these_families():
+    table = (REPOSITORY / "docs" / "models.md").read_text()
+    (line,) = re.findall(r"^\| families .*$", table, re.M)
+    assert set(re.findall(r"`(\w+)`", line.split("|")[2])) == set(FAMILIES)
