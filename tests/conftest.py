@@ -62,6 +62,21 @@ def small_study(project: Path) -> Path:
     return project
 
 
+@pytest.fixture
+def imported_study(project: Path) -> Path:
+    """`project` with the study `original`, which imports a text of people and of a model, and lacks a third."""
+    (project / "params" / "studies" / "original.yaml").write_text(
+        "title: What was left\nsources: [human, llama-2-7b-chat@q8_0, mistral-7b-v0.1]\n"
+        "datasets: [daily_dialog]\nscorers: [gpt2]\n"
+        "import: {layout: balancing-the-flow, root: original}\ncomparisons: {}\n"
+    )
+    for source, folder in (("human", "human_texts"), ("llama-2-7b-chat@q8_0", "llama-2-7b-chat@q8_0")):
+        file = project / "original" / "Surprisals" / folder / "daily_dialog" / f"{source}_0.csv"
+        file.parent.mkdir(parents=True)
+        file.write_text("token,surprisal\n one,1.5\n two,2.5\n three,0.5\n")
+    return project
+
+
 @pytest.fixture(scope="session")
 def study_root(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A project in which the small study, named `demo`, has run from end to end; workers share it."""

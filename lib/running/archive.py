@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 from rocrate.rocrate import ROCrate
@@ -90,7 +91,11 @@ def verify(file: Path) -> tuple[list[str], list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         root = _unpacked(file, Path(folder))
         crate = ROCrate(root)
-        said = {entity.id: entity.get("sha256") for entity in crate.data_entities if entity.get("sha256")}
+        said = {
+            unquote(entity.id): entity.get("sha256")  # an identifier is a URI: @ stands there as %40
+            for entity in crate.data_entities
+            if entity.get("sha256")
+        }
         there = {str(each.relative_to(root)) for each in root.rglob("*") if each.is_file()} - {METADATA}
         damaged = [f"{place} is missing from the archive." for place in sorted(said.keys() - there)]
         damaged += [

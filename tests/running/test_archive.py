@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 
+import pandas as pd
 import pytest
 
 from lib import paths, store
@@ -11,9 +12,12 @@ from lib.errors import StudyError
 from lib.params.run import resolve
 from lib.running import archive as module
 from lib.running.archive import METADATA, _sha256, archive, verify
+from lib.running.export import export
+from lib.running.make import make
 from lib.uid.measures import SCHEMA, measure
 from tests.conftest import make_project, make_small_study
 
+CHAT = "llama-2-7b-chat@q8_0"
 SCORED = "data/surprisals/tiny-scorer/notes/human.parquet"
 
 
@@ -100,6 +104,19 @@ def test_each_file_is_hashed_once(archived, finished_study, monkeypatch):
     monkeypatch.setattr(module, "_sha256", lambda file: hashed.append(file) or _sha256(file))
     verify(archived)
     assert len(hashed) == len(set(hashed))
+
+
+def test_an_imported_study_is_archived_and_exported_without_what_its_repository_lacks(imported_study):
+    for source in ("human", CHAT):
+        for step in ("texts", "surprisal", "uid"):
+            make(step, {"model": source, "study": "original"})
+    made = archive("original")
+    assert verify(made) == ([], [])
+    with zipfile.ZipFile(made) as packed:
+        assert f"data/uid/gpt2/daily_dialog/{CHAT}.parquet" in packed.namelist()
+    texts = pd.read_csv(export("original") / "texts.csv")
+    assert texts["source"].tolist() == ["human", CHAT]
+    assert texts["mean_surprisal"].tolist() == [1.5, 1.5]
 
 
 def test_no_text_is_in_an_archive_of_hashes(finished_study, tmp_path):

@@ -133,17 +133,8 @@ def test_what_cannot_be_declared_ends_in_one_sentence_and_writes_nothing(project
     assert not paths.dataset_file("My Texts").exists()
 
 
-def test_the_status_of_a_study_that_imports_has_the_reports_of_each_source(project):
-    sources = ("human", "llama-2-7b-chat@q8_0")
-    paths.study_file("original").write_text(
-        "title: What was left\nsources: [human, llama-2-7b-chat@q8_0]\ndatasets: [daily_dialog]\n"
-        "scorers: [gpt2]\nimport: {layout: balancing-the-flow, root: original}\ncomparisons: {}\n"
-    )
-    for source, folder in zip(sources, ("human_texts", sources[1]), strict=True):
-        file = project / "original" / "Surprisals" / folder / "daily_dialog" / f"{source}_0.csv"
-        file.parent.mkdir(parents=True)
-        file.write_text("token,surprisal\n one,1.5\n two,2.5\n")
+def test_the_status_of_a_study_that_imports_has_the_reports_of_each_source(imported_study):
     table = status.status("original").set_index(["step", "of"])
-    for source in sources:
+    for source in ("human", "llama-2-7b-chat@q8_0"):
         assert table.loc[("reports 01 to 03", f"daily_dialog {source}"), "state"] == "missing"
     assert "done" not in set(table["state"])
