@@ -86,6 +86,16 @@ def test_every_servers_word_for_the_end_is_an_end(server, reason):
     assert (found.text, found.finish_reason, found.error) == ("A text.", "stop", None)
 
 
+@pytest.mark.parametrize("reason", ["eos", "eos_token", "end_turn"])
+def test_so_it_is_of_a_raw_prompt(server, reason):
+    server.answer = lambda body: {
+        "choices": [{"text": " A text.", "finish_reason": reason, "logprobs": None}]
+    }
+    weights = OpenAI(backend="openai", model="m", base_url=server.url, timeout=5)
+    (found,) = open_generator(weights).generate([Request("Sort a list.", 7)], Sampling(max_retries=0))
+    assert (found.text, found.finish_reason, found.error) == (" A text.", "stop", None)
+
+
 def test_a_text_that_was_cut_or_stopped_by_a_filter_is_told_apart(server):
     server.answer = lambda body: chat("A text\ufffd", "max_tokens")
     assert asked(server).finish_reason == "length"

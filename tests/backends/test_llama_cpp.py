@@ -122,6 +122,24 @@ def test_a_chat_model_gets_its_own_template_and_a_base_model_none(tmp_path):
 
 
 @needs_llama_cpp
+@pytest.mark.parametrize("chat", [False, True])
+def test_special_tokens_that_somebody_wrote_are_characters_as_in_transformers(chat, tmp_path):
+    from training.quantize import write
+
+    file = tmp_path / "instruct.gguf"
+    write(MODELS / "tiny-instruct", file, "F32")
+    request = Request("What does <|endoftext|> mean, and <|user|>?", 0, chat=chat)
+    ours = open_generator(gguf(file))
+    theirs = open_generator(Transformers(backend="transformers", model=str(MODELS / "tiny-instruct")))
+    sent = ours._sent(request)
+    assert sent == theirs._sent(request)
+    ids = ours._begun(sent, request)
+    assert ids == theirs.opened.begun(sent, request.prompt, chat=chat)
+    special = [ours.model.special_text(i) for i in ids if ours.model.is_special(i)]
+    assert special == (["<|endoftext|>", "<|user|>", "<|assistant|>"] if chat else ["<|endoftext|>"])
+
+
+@needs_llama_cpp
 def test_a_prompt_that_fills_the_context_is_an_error_of_its_own():
     weights = LlamaCpp(backend="llama_cpp", file=str(GGUF), context_length=16)
     long, short = open_generator(weights).generate(

@@ -1,5 +1,7 @@
 """Step 01: each flag of the original study has its effect; a batch costs less than its texts one by one."""
 
+import shutil
+
 import pandas as pd
 import pytest
 import torch
@@ -198,3 +200,20 @@ def test_neither_batch_nor_order_changes_a_text(size, monkeypatch):
     found = [completion.text for completion in generator.generate(requests[::-1], sampling)][::-1]
     monkeypatch.undo()
     assert found == [completion.text for completion in generator.generate(requests, sampling)]
+
+
+def test_a_template_that_writes_the_date_writes_the_one_in_the_record(small_study):
+    """As Llama 3.2's and Granite's do: the texts of two days are the same."""
+    folder = small_study / "dated"
+    shutil.copytree(paths.resolve("data/models/tiny-instruct"), folder)
+    (folder / "chat_template.jinja").write_text(
+        "{{ bos_token }}{% set date = strftime_now('%d %b %Y') %}Today is {{ date }}.\n"
+        "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    file = paths.source_file("tiny-rlhf")
+    file.write_text(file.read_text().replace("data/models/tiny-rlhf", str(folder)))
+    rows = written(model="tiny-rlhf")
+    assert rows["sent"].str.contains("Today is 26 Jul 2024.", regex=False).all()
+    record = store.read_record(paths.texts("notes", "tiny-rlhf"))
+    assert record["parameters"]["today_in_templates"] == "2024-07-26"
