@@ -64,7 +64,7 @@ def small_study(project: Path) -> Path:
 
 @pytest.fixture
 def imported_study(project: Path) -> Path:
-    """`project` with the study `original`, which imports a text of people and of a model, and lacks a third."""
+    """`project` with the study `original`, which imports two sources and lacks a third."""
     (project / "params" / "studies" / "original.yaml").write_text(
         "title: What was left\nsources: [human, llama-2-7b-chat@q8_0, mistral-7b-v0.1]\n"
         "datasets: [daily_dialog]\nscorers: [gpt2]\n"

@@ -110,9 +110,11 @@ def effect_sizes(theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
 
 
 def _readable(rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` with probabilities as every table of the report has them."""
+    """`rows` with probabilities as other tables have them, and a pair in one column: narrower."""
     named = [column for column in rows if column.startswith("p, ")]
-    return rows.assign(**{column: rows[column].map(probability) for column in named})
+    shown = rows.assign(**{column: rows[column].map(probability) for column in named})
+    shown.insert(1, "pair", rows["first"] + " and " + rows["second"])
+    return shown.drop(columns=["first", "second"])
 
 
 def reasons(
