@@ -18,7 +18,7 @@ from lib import paths
 from lib.errors import StudyError, nearest
 
 PROFILES = Path(__file__).parents[2] / "profiles"
-OF_SLURM = re.compile(r"(slurmstepd|srun|slurmd)[^ ]*: error: ")  # a time limit, memory, a node
+OF_SLURM = re.compile(r"slurmstepd\S*: error: (?:\*\*\* (JOB .*?) \*\*\*|(Detected .*oom.*))")
 LEAST = {"processors": 1, "mem_mb": 1, "gpus": 0}  # what `config` names of a node
 
 
@@ -72,12 +72,10 @@ def failed_jobs(said: tuple[str, ...], earlier: set[Path]) -> list[str]:
     """What failed jobs without a log in `earlier` said: lines that begin as one of `said`, or Slurm's own."""
     found = []
     for log in sorted(job_logs() - earlier):
-        lines = log.read_text(errors="replace").splitlines()
-        own = [line for line in lines if line.startswith(said)]
-        slurms = [
-            f"error: {line.partition('error: ')[2].strip(' *')}" for line in lines if OF_SLURM.match(line)
-        ]
-        found += own or slurms[-1:] or ["error: A job ended without a word; its node may be gone."]
+        text = log.read_text(errors="replace")
+        own = [line for line in text.splitlines() if line.startswith(said)]
+        slurms = [f"error: {''.join(parts)}" for parts in OF_SLURM.findall(text)]
+        found += own or slurms[:1] or ["error: A job ended without a word; its node may be gone."]
         found.append(f"  the job's log: {paths.shown(log)}")
     return found
 

@@ -117,8 +117,10 @@ def test_failed_jobs_say_their_sentence_or_slurms(small_study):
     (folder / "2.log").write_text(
         "Building\nerror: texts failed: no.\n  to run just this again: x\nShutting\n"
     )
-    killed = "slurmstepd: error: *** JOB 3 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***\n"
-    (folder / "3.log").write_text("Building\nslurmstepd: error: step\n" + killed)
+    killed = (
+        "0%| | slurmstepd-a: error: *** JOB 3 ON a CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***"
+    )
+    (folder / "3.log").write_text(f"Building\n{killed}\nsrun: error: a: task 0: Terminated\n")
     (folder / "4.log").write_text("Building\n")
     logs = [
         f"  the job's log: .snakemake/slurm_logs/rule_generate/notes_tiny-base/{n}.log" for n in (2, 3, 4)
@@ -127,7 +129,7 @@ def test_failed_jobs_say_their_sentence_or_slurms(small_study):
         "error: texts failed: no.",
         "  to run just this again: x",
         logs[0],
-        "error: JOB 3 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT",
+        "error: JOB 3 ON a CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT",
         logs[1],
         "error: A job ended without a word; its node may be gone.",
         logs[2],
