@@ -93,6 +93,23 @@ def test_the_adapters_files_are_in_the_identity(adapter, spoilt):
     assert identity(weights(adapter)) != identity(weights(spoilt))
 
 
+def test_one_of_the_hub_is_known_by_its_commit(adapter, tmp_path, monkeypatch):
+    cached = Path(shutil.copytree(adapter, tmp_path / "snapshots" / "abc123"))
+    asked = []
+
+    def fetch(repo: str, name: str, revision: str | None = None) -> str:
+        asked.append((repo, name, revision))
+        return str(cached / name)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    declared = weights("someone/mine", adapter_revision="v2")
+    assert identity(declared).endswith(" with the adapter abc123")
+    assert set(asked) == {
+        ("someone/mine", name, "v2") for name in ("adapter_config.json", "adapter_model.safetensors")
+    }
+    np.testing.assert_array_equal(scored(declared), scored(weights(adapter)))
+
+
 def changed(folder: Path, **declared: object) -> None:
     file = folder / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **declared}))
