@@ -8,12 +8,14 @@ import re
 import numpy as np
 import pytest
 import torch
+import yaml
+from pydantic import TypeAdapter
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from lib.backends import continuing
 from lib.backends.engines import open_generator, open_scoring_model
 from lib.backends.generating import Request
-from lib.params import Sampling, Scoring, Transformers
+from lib.params import Sampling, Scoring, Transformers, Weights
 from lib.surprisal.rows import Text, score_rows
 from tests.conftest import REPOSITORY
 from tests.surprisal.test_scoring import MODELS, WIDTH, oracle
@@ -94,7 +96,21 @@ def test_it_writes_and_reads_as_a_plain_forward_does(model):
         np.testing.assert_allclose(own["surprisal"], expected, atol=1e-3, rtol=0)
 
 
+DOCUMENT = (REPOSITORY / "docs" / "models.md").read_text()
+
+
 def test_the_table_of_what_runs_lists_these_families():
-    table = (REPOSITORY / "docs" / "models.md").read_text()
-    (line,) = re.findall(r"^\| families .*$", table, re.M)
+    (line,) = re.findall(r"^\| families .*$", DOCUMENT, re.M)
     assert set(re.findall(r"`(\w+)`", line.split("|")[2])) == set(FAMILIES)
+
+
+def test_its_commands_name_tests_and_its_declarations_are_allowed():
+    named = set(re.findall(r"tests/[\w/]+\.py", DOCUMENT))
+    assert len(named) > 8
+    assert not [file for file in named if not (REPOSITORY / file).is_file()]
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.S)]
+    declared = [TypeAdapter(Weights).validate_python(block["weights"]) for block in blocks]
+    assert {each.backend for each in declared} == {"transformers", "llama_cpp", "openai"}
+    (rows,) = re.findall(r"^\| field .*?\n\n", DOCUMENT, re.M | re.S)
+    fields = set(re.findall(r"`(\w+)`", " ".join(row.split("|")[1] for row in rows.strip().splitlines())))
+    assert fields == set(Transformers.model_fields) - {"backend"}
