@@ -1,5 +1,7 @@
 """YAML as people write it: whatever is wrong with a file is one sentence, and no file is a bomb."""
 
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ def load(path: Path) -> Any:
     except OSError as error:
         raise StudyError(f"{shown} cannot be read ({error.strerror or error}); see to it.") from error
     try:
-        return yaml.load(content, _Loader)
+        return deepcopy(_parsed(content))
     except RecursionError:
         raise StudyError(f"{shown} is nested too deeply to be a declaration; flatten it.") from None
     except yaml.YAMLError as error:
@@ -39,6 +41,12 @@ def load(path: Path) -> Any:
         line = f" at line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise StudyError(f"{shown} is not valid YAML{line}: {problem}.") from error
+
+
+@lru_cache(maxsize=256)
+def _parsed(content: str) -> Any:
+    """A study asks for the same files hundreds of times; `content` is read anew each time."""
+    return yaml.load(content, _Loader)
 
 
 class _Loader(yaml.SafeLoader):
