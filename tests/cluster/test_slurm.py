@@ -34,6 +34,11 @@ def slurm(tmp_path, monkeypatch):
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
         pytest.skip("snakemake-executor-plugin-slurm is not installed (`make cluster`)")
     if shutil.which("sinfo") and not subprocess.run(["sinfo"], capture_output=True, check=False).returncode:
+        seen = subprocess.run(["srun", "--immediate=60", "test", "-d", str(tmp_path)], check=False)
+        if seen.returncode:
+            pytest.skip(
+                f"this cluster's nodes do not see {tmp_path} (--basetemp names another), or none is free"
+            )
         yield ()
         return
     if lacking := loopback.lacking():
