@@ -75,5 +75,7 @@ def lines(folder: Path) -> list[str]:
 def _say(file: Path, line: str) -> None:
     """Write `line` in one step, so that nobody reads half of it."""
     temporary = file.with_name(f".{file.name}")
+    if not file.parent.is_dir():
+        return  # whoever watched has gone; the work goes on
     temporary.write_text(line)
     temporary.replace(file)

@@ -43,7 +43,9 @@ def main() -> int:
     parser.add_argument("--gpu", type=int, default=0, help="how many GPUs it may use: 0 or 1")
     arguments = parser.parse_args()
     try:
-        with progress.running(progress.name_of(arguments.step, dict(arguments.p))), _device(arguments.gpu):
+        # Shards of one source run side by side, each with a line of its own.
+        name = " ".join(filter(None, [progress.name_of(arguments.step, dict(arguments.p)), arguments.shard]))
+        with progress.running(name), _device(arguments.gpu):
             make(arguments.step, dict(arguments.p), arguments.shard)
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)

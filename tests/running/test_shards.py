@@ -2,10 +2,11 @@
 
 import pytest
 
-from lib import paths
+from lib import paths, progress
 from lib.errors import StudyError
 from lib.generate import texts as generate
 from lib.generate import writing
+from lib.running import make as make_module
 from lib.running.make import make
 from lib.running.study import run_study
 from lib.surprisal import scoring
@@ -72,3 +73,15 @@ def test_what_cannot_be_shared_is_refused_in_a_sentence(small_study):
     for shards in ("0", "-1", "two", "1.5"):
         with pytest.raises(StudyError, match="SHARDS is"):
             run_study("small", shards)
+
+
+def test_shards_of_one_source_have_a_line_of_progress_each(small_study, tmp_path, monkeypatch):
+    monkeypatch.setenv(progress.FOLDER, str(tmp_path / "progress"))
+    (tmp_path / "progress").mkdir()
+    seen, folder = [], tmp_path / "progress"
+    monkeypatch.setattr(make_module, "make", lambda *given: seen.extend(progress.lines(folder)))
+    for shard in ("1/2", "2/2"):
+        command = ["make", "texts", "-p", "model", "tiny-base", "--shard", shard]
+        monkeypatch.setattr("sys.argv", command)
+        assert make_module.main() == 0
+    assert [line.split() for line in seen] == [["texts", "tiny-base", "1-2"], ["texts", "tiny-base", "2-2"]]
