@@ -1,7 +1,7 @@
 """Mixed-effects models: a metric by class and dataset, with the length of a text held constant."""
 
-import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import statsmodels.formula.api as smf
 from scipy import optimize, stats
-from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 SCHEMA = pa.schema(
     [
@@ -33,13 +32,29 @@ MODELLED = ("mean_surprisal", "uid_variance", "uid_pairwise")
 BINS_PER_DOUBLING = 4
 LOG_RATIOS = (-14.0, 7.0)  # of the documents' variance to the residual one, from none to nearly all
 FEWEST = 20  # texts that a model is fitted to
+AT_THE_EDGE = 0.01  # of LOG_RATIOS, within which the search has ended there
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A model with a random intercept per document, fitted by REML: arrays [terms] and [texts]."""
+
+    terms: list[str]
+    estimate: np.ndarray
+    se: np.ndarray  # given the variances, as lme4 reports them (Bates et al. 2015)
+    document_variance: float
+    residual_variance: float
+    fitted: np.ndarray  # what is predicted of a text, its document's intercept included
+    residual: np.ndarray
+    converged: bool
+    note: str
 
 
 def fit_models(texts: pd.DataFrame, metrics: Sequence[str] = MODELLED) -> pd.DataFrame:
     """A row of `SCHEMA` per model and fixed effect.
 
     metric ~ class × dataset + log2(tokens) with a random intercept per document, since one prompt
-    gave each source a text (Laird & Ware 1982), fitted by REML: of the metric itself (level) and of
+    gave each source a text (Laird & Ware 1982), fitted by REML (`reml`): of the metric itself (level) and of
     its distance from the median of its class and dataset (spread, as Brown & Forsythe 1974 compare
     it), on all texts and on texts matched for length. Human texts are the reference where there are
     any. Where all texts are of one class, the groups take its place. A fit that does not converge is
@@ -78,7 +93,7 @@ def residuals(texts: pd.DataFrame, metric: str, response: str = "level") -> pd.D
     if result is None:
         return pd.DataFrame({"source": [], "text_class": [], "fitted": [], "residual": []})
     kept = rows[["source", "text_class"]].reset_index(drop=True)
-    return kept.assign(fitted=np.asarray(result.fittedvalues), residual=np.asarray(result.resid))
+    return kept.assign(fitted=result.fitted, residual=result.residual)
 
 
 def _factor(texts: pd.DataFrame) -> str:
@@ -94,38 +109,33 @@ def _fit(texts: pd.DataFrame, metric: str, response: str) -> pd.DataFrame:
         "formula": f"{shown} + (1 | document)",
         "note": note,
     }
-    numbers = ("estimate", "se", "z", "p", "ci_low", "ci_high")
     if result is None:
         return pd.DataFrame(
             [dict.fromkeys(SCHEMA.names, np.nan) | about | {"term": None, "converged": False}]
         )
-    terms = result.fe_params.index
-    intervals = result.conf_int()
-    columns = (
-        result.fe_params,
-        result.bse_fe,
-        result.tvalues[terms],
-        result.pvalues[terms],
-        intervals.loc[terms, 0],
-        intervals.loc[terms, 1],
-    )
-    found = {name: np.asarray(column, dtype=float) for name, column in zip(numbers, columns, strict=True)}
+    z = result.estimate / result.se
+    reach = stats.norm.ppf(0.975) * result.se
     return pd.DataFrame(
-        found
-        | about
-        | {
-            "term": [_readable(term) for term in terms],
-            "document_variance": float(result.cov_re.iloc[0, 0]),
-            "residual_variance": float(result.scale),
-            "residual_skewness": float(stats.skew(result.resid)),
-            "residual_kurtosis": float(stats.kurtosis(result.resid)),
-            "converged": bool(result.converged) and bool(np.isfinite(found["se"]).all()),
+        {
+            "term": [_readable(term) for term in result.terms],
+            "estimate": result.estimate,
+            "se": result.se,
+            "z": z,
+            "p": 2 * stats.norm.sf(np.abs(z)),
+            "ci_low": result.estimate - reach,
+            "ci_high": result.estimate + reach,
+            "document_variance": result.document_variance,
+            "residual_variance": result.residual_variance,
+            "residual_skewness": float(stats.skew(result.residual)),
+            "residual_kurtosis": float(stats.kurtosis(result.residual)),
+            "converged": result.converged,
         }
+        | about
     )
 
 
-def _fitted(texts: pd.DataFrame, metric: str, response: str) -> tuple[pd.DataFrame, str, Any, str]:
-    """Rows, formula, statsmodels' result (None if there is none) and what there is to say about it."""
+def _fitted(texts: pd.DataFrame, metric: str, response: str) -> tuple[pd.DataFrame, str, Fit | None, str]:
+    """Rows, formula, the fit (None if there is none) and what there is to say about it."""
     rows = texts[texts[metric].notna() & (texts["tokens"] > 0)].copy()
     by = _factor(texts)
     rows["document"] = rows["dataset"] + "/" + rows["doc_id"]
@@ -139,45 +149,67 @@ def _fitted(texts: pd.DataFrame, metric: str, response: str) -> tuple[pd.DataFra
     formula = f"response ~ {by}" + (" * dataset" if several else "") + " + log_tokens"
     if len(rows) < FEWEST or len(levels) < 2:
         return rows, formula, None, f"not fitted: {len(rows)} texts of {len(levels)} groups"
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            model = smf.mixedlm(formula, rows, groups=rows["document"])
-            start = _start(model.exog, model.endog, pd.factorize(rows["document"])[0])
-            result = model.fit(reml=True, start_params=start)
-        except (np.linalg.LinAlgError, ValueError) as error:
-            return rows, formula, None, f"not fitted: {error}"
-    return rows, formula, result, "; ".join(dict.fromkeys(str(warning.message) for warning in caught))
+    model = smf.ols(formula, rows)  # for its design; nothing is fitted by it
+    documents = pd.factorize(rows["document"])[0]
+    try:
+        result = reml(np.asarray(model.exog), np.asarray(model.endog), documents, list(model.exog_names))
+    except np.linalg.LinAlgError as error:
+        return rows, formula, None, f"not fitted: {error}"
+    return rows, formula, result, result.note
 
 
-def _start(exog: np.ndarray, endog: np.ndarray, documents: np.ndarray) -> MixedLMParams:
-    """Where the fit begins: the maximum of the restricted likelihood in the one ratio that it depends on.
+def reml(exog: np.ndarray, endog: np.ndarray, documents: np.ndarray, terms: list[str]) -> Fit:
+    """The maximum of the restricted likelihood of endog = exog β + the document's intercept + noise.
 
     `exog` [texts, terms], `endog` [texts], `documents` [texts] numbered from 0. With fixed effects
-    and scale at their best for it, the likelihood is a function of the ratio of the documents' variance
-    to the residual one (Lindstrom & Bates 1988), and costs a few sums per document. statsmodels, which
-    begins at a ratio of 1 otherwise and may stop before the maximum, has then little left to do.
+    and scale at their best for it, the likelihood is a function of one number, the ratio of the documents'
+    variance to the residual one (Lindstrom & Bates 1988), and costs a few sums per document: what
+    statsmodels and lme4 find, in a time that a million texts allow. Raises numpy's LinAlgError if the terms
+    cannot be told apart, or explain all there is.
     """
-    texts, terms = exog.shape
+    texts, count = exog.shape
+    if np.linalg.matrix_rank(exog) < count:
+        raise np.linalg.LinAlgError("the terms cannot be told apart on these texts")
     columns = np.column_stack([exog, endog])
     sizes = np.bincount(documents).astype(float)
-    sums = np.zeros((len(sizes), terms + 1))
+    sums = np.zeros((len(sizes), count + 1))
     np.add.at(sums, documents, columns)
     products = columns.T @ columns
 
-    def at(log_ratio: float) -> tuple[float, np.ndarray]:
-        """−2 × the log-likelihood, but for a constant, and the fixed effects."""
-        ratio = np.exp(log_ratio)
+    def at(ratio: float) -> tuple[np.ndarray, np.ndarray, float]:
+        """XᵀV⁻¹X, the fixed effects, and the residual sum of squares, all for that ratio."""
         weighted = products - (sums * (ratio / (1 + sizes * ratio))[:, None]).T @ sums
         within, cross, total = weighted[:-1, :-1], weighted[:-1, -1], weighted[-1, -1]
         effects = np.linalg.solve(within, cross)
-        deviance = (texts - terms) * np.log(total - cross @ effects) + np.log1p(sizes * ratio).sum()
-        return deviance + np.linalg.slogdet(within)[1], effects
+        return within, effects, float(total - cross @ effects)
 
-    best = optimize.minimize_scalar(
-        lambda log_ratio: at(log_ratio)[0], bounds=LOG_RATIOS, method="bounded", options={"xatol": 1e-8}
-    ).x
-    return MixedLMParams.from_components(fe_params=at(best)[1], cov_re=np.array([[np.exp(best)]]))
+    def deviance(log_ratio: float) -> float:
+        """−2 × the log-likelihood, but for a constant."""
+        within, _, left = at(np.exp(log_ratio))
+        of_sizes = np.log1p(sizes * np.exp(log_ratio)).sum()
+        return (texts - count) * np.log(left) + of_sizes + np.linalg.slogdet(within)[1]
+
+    if at(0.0)[2] <= np.finfo(float).eps * products[-1, -1]:
+        raise np.linalg.LinAlgError("nothing varies that the terms do not explain")
+    best = optimize.minimize_scalar(deviance, bounds=LOG_RATIOS, method="bounded", options={"xatol": 1e-8}).x
+    none = best < LOG_RATIOS[0] + AT_THE_EDGE
+    ratio = 0.0 if none else float(np.exp(best))
+    within, effects, left = at(ratio)
+    scale = left / (texts - count)
+    apart = endog - exog @ effects
+    intercepts = ratio / (1 + sizes * ratio) * np.bincount(documents, apart)
+    fitted = exog @ effects + intercepts[documents]
+    return Fit(
+        terms=terms,
+        estimate=effects,
+        se=np.sqrt(scale * np.diag(np.linalg.inv(within))),
+        document_variance=ratio * scale,
+        residual_variance=scale,
+        fitted=fitted,
+        residual=endog - fitted,
+        converged=best < LOG_RATIOS[1] - AT_THE_EDGE,
+        note="the variance between documents is on the boundary, at 0" if none else "",
+    )
 
 
 def _readable(term: str) -> str:

@@ -274,7 +274,7 @@ def test_a_comparison_is_about_its_scorer(measured, project):
     assert levels[1] > levels[0]
 
 
-def test_a_mixed_model_is_statsmodels_own_and_no_worse_than_from_its_usual_start():
+def test_a_mixed_model_is_what_statsmodels_finds():
     rng = np.random.default_rng(1)
     tables = []
     for place, text_class in enumerate(("human", "base", "rlhf")):
@@ -289,7 +289,12 @@ def test_a_mixed_model_is_statsmodels_own_and_no_worse_than_from_its_usual_start
     ).fit(reml=True)
     assert rows["converged"].all()
     assert rows["estimate"].tolist() == pytest.approx(usual.fe_params.tolist(), rel=1e-4)
-    assert rows["se"].tolist() == pytest.approx(usual.bse_fe.tolist(), rel=1e-4)
+    # Given the variances, as lme4 has them; statsmodels adds that these are estimated, too.
+    same = np.equal.outer(texts["doc_id"].to_numpy(), texts["doc_id"].to_numpy())
+    covariance = usual.cov_re.iloc[0, 0] * same + usual.scale * np.eye(len(texts))
+    exact = np.linalg.inv(usual.model.exog.T @ np.linalg.solve(covariance, usual.model.exog))
+    assert rows["se"].tolist() == pytest.approx(np.sqrt(np.diag(exact)).tolist(), rel=1e-4)
+    assert rows["se"].tolist() == pytest.approx(usual.bse_fe.tolist(), rel=0.01)
     assert rows["document_variance"].iloc[0] == pytest.approx(usual.cov_re.iloc[0, 0], rel=1e-3)
 
     # Without a variance between documents the maximum is at the edge, which is said.
@@ -298,6 +303,18 @@ def test_a_mixed_model_is_statsmodels_own_and_no_worse_than_from_its_usual_start
     edge = mixed.fit_models(texts, ["uid_variance"]).query("response == 'level' and sample == 'all'")
     assert edge["document_variance"].iloc[0] == pytest.approx(0, abs=1e-4)
     assert "boundary" in edge["note"].iloc[0]
+
+
+def test_a_mixed_model_that_cannot_be_fitted_says_why():
+    exog = np.column_stack([np.ones(40), np.arange(40.0)])
+    documents = np.arange(40) // 2
+    with pytest.raises(np.linalg.LinAlgError, match="cannot be told apart"):
+        mixed.reml(exog[:, [0, 1, 1]], exog[:, 1], documents, ["a", "b", "c"])
+    with pytest.raises(np.linalg.LinAlgError, match="nothing varies"):
+        mixed.reml(exog, 2 * exog[:, 1], documents, ["a", "b"])
+    # All of the variance is the documents'.
+    alike = mixed.reml(exog[:, :1], np.random.default_rng(0).normal(size=20)[documents], documents, ["a"])
+    assert not alike.converged
 
 
 def test_tables_for_the_notebook(measured):
