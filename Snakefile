@@ -13,7 +13,7 @@ import shutil
 import sys
 from functools import cache
 
-from lib import paths
+from lib import machine, paths
 from lib.datasets import repository
 from lib.params import load_scorer, load_source, load_study
 from lib.running import resources, steps
@@ -22,8 +22,8 @@ STUDY = config.get("study", "demo")
 declared = load_study(STUDY)
 study = repository.narrowed(STUDY, declared)
 # What a machine that runs jobs has; a profile says so of a cluster's nodes.
-PROCESSORS = int(config.get("processors", resources.processors()))
-MEMORY = int(config.get("mem_mb", resources.memory()))
+PROCESSORS = int(config.get("processors", machine.processors()))
+MEMORY = int(config.get("mem_mb", machine.memory()))
 GPUS = int(config.get("gpus", len(resources.gpus())))
 SHARDS = int(config.get("shards", 1))  # jobs that share what one source writes, or a scorer reads of it
 PAIRS = repository.pairs(STUDY, study)  # the (dataset, source) that there are

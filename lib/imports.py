@@ -12,7 +12,15 @@ from pathlib import Path
 LIB = Path(__file__).parent
 # What shapes no value that is not in a file's record anyway: parameters stand in it as resolved. These
 # rooms are read, but a change to them makes no result anew.
-RECORDED = ("lib.errors", "lib.imports", "lib.params", "lib.paths", "lib.progress", "lib.store")
+RECORDED = (
+    "lib.errors",
+    "lib.imports",
+    "lib.machine",
+    "lib.params",
+    "lib.paths",
+    "lib.progress",
+    "lib.store",
+)
 
 
 def closure(*modules: str) -> tuple[str, ...]:

@@ -14,7 +14,19 @@ from tests.conftest import REPOSITORY
 
 # Each line may import from the lines above it; modules of one line from each other without a circle.
 ROOMS = (
-    ("errors", "packages", "paths", "imports", "seal", "earlier", "store", "journal", "progress", "batches"),
+    (
+        "errors",
+        "packages",
+        "paths",
+        "machine",
+        "imports",
+        "seal",
+        "earlier",
+        "store",
+        "journal",
+        "progress",
+        "batches",
+    ),
     ("params",),
     ("datasets",),
     ("backends",),

@@ -5,7 +5,6 @@ log-probabilities belong to other tokens than they say where a model has no BOS.
 """
 
 import ctypes
-import os
 import weakref
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lib import machine
 from lib.backends import extras
 from lib.backends.weights import gguf_file
 from lib.errors import StudyError
@@ -67,7 +67,7 @@ class LlamaCppModel:
         params = self.c.llama_context_default_params()
         params.n_ctx = self.context_length
         params.n_batch = params.n_ubatch = self.batch_size
-        params.n_threads = params.n_threads_batch = _processors()
+        params.n_threads = params.n_threads_batch = machine.threads()
         if dtype == "float32":
             params.type_k = params.type_v = 0  # GGML_TYPE_F32
             params.flash_attn_type = 0  # off: it would round to half precision
@@ -151,13 +151,6 @@ class LlamaCppModel:
         if first >= count:
             return np.empty((0, self.vocabulary), dtype=np.float32)
         return as_array(self.c.llama_get_logits(self.context), (count - first, self.vocabulary))
-
-
-def _processors() -> int:
-    """Those that this process may use; Linux alone says which."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _free(c: Any, batch: Any, context: Any, model: Any) -> None:

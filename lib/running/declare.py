@@ -17,11 +17,12 @@ from pydantic import TypeAdapter
 from lib import paths
 from lib.datasets.folder import text_files
 from lib.errors import StudyError
+from lib.machine import MEGABYTE, memory
 from lib.params import load_source, validated
 from lib.params.corpora import Dataset
 from lib.params.sources import AnySource
 from lib.params.studies import Study
-from lib.running.resources import MEGABYTE, dequantised, memory
+from lib.running.resources import dequantised
 
 FLOAT32 = 4  # bytes
 SHARE_FOR_WEIGHTS = 0.5  # of the memory: what is read, packed and cached stands beside the weights

@@ -6,13 +6,11 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 from lib import paths
 from lib.errors import StudyError
+from lib.machine import MEGABYTE
 from lib.params import LlamaCpp, OpenAI, Transformers, Weights
 
-MEGABYTE = 1 << 20
 LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is loaded
 BATCH = 600  # MB of activations and logits of a batch, measured with the demo's models
 SPARE = 1.2  # of the weights: what is packed or converted stands beside them for a while
@@ -89,22 +87,6 @@ def _cached(weights: Transformers) -> list[Path]:
     snapshots = Path(HF_HUB_CACHE) / f"models--{weights.model.replace('/', '--')}" / "snapshots"
     folders = sorted(snapshots.glob(weights.revision or "*"), key=lambda folder: folder.stat().st_mtime)
     return list(folders[-1].glob("*.safetensors")) if folders else []
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def memory() -> int:
-    """MB of memory that there are, a container's limit included; a tenth is left to the system."""
-    there = psutil.virtual_memory().total
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (said := limit.read_text().strip()).isdigit():
-        there = min(there, int(said))
-    return there * 9 // 10 // MEGABYTE
 
 
 @cache

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from lib import packages, paths, progress
+from lib import machine, packages, paths, progress
 from lib.datasets import repository
 from lib.errors import StudyError
 from lib.params import Study, load_study
@@ -107,8 +107,8 @@ def snakemake_command(name: str, study: Study, shards: int = 1, profile: Profile
     told = {"study": name, "shards": shards}
     if profile is None:
         # What there is; a job waits until what it needs is free.
-        command += ["--cores", str(resources.processors())]
-        command += ["--resources", f"mem_mb={resources.memory()}", f"gpu={len(resources.gpus())}"]
+        command += ["--cores", str(machine.processors())]
+        command += ["--resources", f"mem_mb={machine.memory()}", f"gpu={len(resources.gpus())}"]
     else:
         command += ["--workflow-profile", str(profile.folder)]
         told |= profile.config  # here, since these take the place of the profile's own

@@ -12,7 +12,6 @@ As a library:
 """
 
 import gc
-import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from lib import paths, store
+from lib import machine, paths, store
 from lib.backends.engines import deciding, engine_of, identity, open_scoring_model
 from lib.batches import batches
 from lib.datasets import imported, word_lists
@@ -328,7 +327,7 @@ def _deviation(run: Run, texts: Sequence[Text]) -> dict[str, Any] | None:
     tables = []
     for which in (declared, exact):
         model = open_scoring_model(which)
-        if 4 * (model.parameters or 0) > _memory():
+        if 4 * (model.parameters or 0) > machine.memory() * machine.MEGABYTE:
             return {"not_measured": "float32 does not fit into memory"}
         scored = score_rows(model, run.scorer.scoring, sample)
         if scored.not_scored:
@@ -347,11 +346,6 @@ def _deviation(run: Run, texts: Sequence[Text]) -> dict[str, Any] | None:
         "largest": float(apart.abs().max()),
         "mean": float(apart.mean()),
     }
-
-
-def _memory() -> int:
-    """Bytes of this machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _parts(texts: Sequence[Text]) -> Iterator[list[Text]]:

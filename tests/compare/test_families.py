@@ -1,5 +1,7 @@
 """Corrections are statsmodels'."""
 
+import gc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,14 @@ from statsmodels.stats.multitest import multipletests
 from lib.compare.families import benjamini_hochberg, holm
 
 ps = st.lists(st.sampled_from([0.0, 0.001, 0.01, 0.01, 0.02, 0.04, 0.3, 0.9, 1.0]), min_size=1, max_size=12)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collection():
+    """statsmodels collects garbage at each call; what is there already need not be looked through."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @given(ps, st.integers(0, 11))
