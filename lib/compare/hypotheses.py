@@ -355,7 +355,5 @@ def _family(scorer: str) -> str | None:
 
 def _names_of(weights: Weights) -> set[str]:
     """What the weights are called: by their engine, and unquantised."""
-    if isinstance(weights, LlamaCpp):
-        names = {f"{weights.repo or ''}/{weights.file}"}
-        return names | ({weights.reference} if weights.reference else set())
-    return {weights.model}
+    names = {name for field in ("model", "reference") if (name := getattr(weights, field, None))}
+    return names | {f"{weights.repo or ''}/{weights.file}"} if isinstance(weights, LlamaCpp) else names

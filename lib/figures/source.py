@@ -26,8 +26,16 @@ SAMPLES = alt.Legend(symbolType="stroke", symbolSize=400, symbolStrokeWidth=2.5,
 
 def bins(values: pd.Series, count: int = 30) -> pd.DataFrame:
     """Columns `low`, `high`, `texts`: how many of `values` fall between."""
-    counts, edges = np.histogram(values.dropna(), bins=count)
+    there = values.dropna()
+    if not _varies(there):
+        there = there.clip(upper=there.min())
+    counts, edges = np.histogram(there, bins=count)
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": counts})
+
+
+def _varies(values: pd.Series) -> bool:
+    """Whether there are two values that differ by more than rounding does."""
+    return len(values) > 1 and float(np.ptp(values)) > 1e-9 * float(values.abs().max())
 
 
 def density(values: pd.Series, points: int = POINTS) -> pd.DataFrame:
@@ -36,7 +44,7 @@ def density(values: pd.Series, points: int = POINTS) -> pd.DataFrame:
     Empty where the values do not vary, since there is no density then.
     """
     clean = values.dropna().to_numpy(float)
-    if len(clean) < 2 or np.ptp(clean) == 0:
+    if not _varies(pd.Series(clean)):
         return pd.DataFrame({"value": [], "density": []}, dtype=float)
     margin = 0.1 * np.ptp(clean)
     at = np.linspace(clean.min() - margin, clean.max() + margin, points)

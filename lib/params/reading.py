@@ -9,7 +9,7 @@ from lib import paths
 from lib.errors import StudyError, nearest
 from lib.params import varying, yaml_files
 from lib.params.corpora import Dataset
-from lib.params.sources import AnySource, Model, OpenAI, Scorer, Source
+from lib.params.sources import AnySource, Model, Scorer, Source
 
 LONGEST_VALUE = 80  # characters of a wrong value that a sentence quotes
 
@@ -46,9 +46,10 @@ def _declared(what: str, name: str) -> Any:
         raise StudyError(
             f"{name!r} varies a model's setting, but {variant.source!r} is no model that writes."
         )
-    if variant.parameter == "revision" and isinstance(found.weights, OpenAI):
+    if variant.parameter == "revision" and not hasattr(found.weights, "revision"):
         raise StudyError(
-            f"{name!r} varies a revision, but a server has none; declare a source for each model."
+            f"{name!r} varies a revision, but weights of `backend: {found.weights.backend}` have none; "
+            f"declare a source for each model."
         )
     return validated(TypeAdapter(Model), varying.changed(found.model_dump(by_alias=True), variant), name)
 

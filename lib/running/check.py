@@ -17,7 +17,6 @@ from lib.params import (
     Dataset,
     Folder,
     Human,
-    LlamaCpp,
     Study,
     load_dataset,
     load_scorer,
@@ -105,7 +104,6 @@ def packages_of(study: Study) -> list[str]:
         declared = load_scorer(name) if name in study.scorers else load_source(name)
         if isinstance(declared, Human):
             continue
-        model = declared.weights.file if isinstance(declared.weights, LlamaCpp) else declared.weights.model
-        if model.startswith(packages.SCHEME):
-            found.append(model)
+        named = [value for _, value in declared.weights if isinstance(value, str)]
+        found += [value for value in named if value.startswith(packages.SCHEME)]
     return list(dict.fromkeys(found))

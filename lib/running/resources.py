@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 
 from lib import paths
+from lib.backends.engines import engine_of
 from lib.errors import StudyError
 from lib.machine import MEGABYTE
-from lib.params import LlamaCpp, OpenAI, Transformers, Weights
+from lib.params import LlamaCpp, Transformers, Weights
 
 LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is loaded
 BATCH = 600  # MB of activations and logits of a batch, measured with the demo's models
@@ -22,16 +23,14 @@ MB_PER_THREAD = 256  # of weights; a smaller model is no faster on two processor
 
 def memory_of(weights: Weights) -> int:
     """MB that a process takes which writes or scores with `weights`, as far as their files tell."""
-    match weights:
-        case OpenAI():
-            return LIBRARIES // 2
-        case _:
-            return LIBRARIES + BATCH + round(SPARE * size_of(weights))
+    if engine_of(weights).remote:
+        return LIBRARIES // 2
+    return LIBRARIES + BATCH + round(SPARE * size_of(weights))
 
 
 def threads_of(weights: Weights, most: int) -> int:
     """How many processors, `most` at most, a model of these `weights` makes use of."""
-    if isinstance(weights, OpenAI):
+    if engine_of(weights).remote:
         return 1
     return max(1, min(most, size_of(weights) // MB_PER_THREAD))
 
@@ -41,11 +40,18 @@ def takes_gpu(weights: Weights) -> bool:
     return isinstance(weights, Transformers) and weights.device in ("auto", "cuda")
 
 
-def size_of(weights: Transformers | LlamaCpp) -> int:
+def size_of(weights: Weights) -> int:
     """MB of `weights` in memory: of their files, at the precision in which they are loaded."""
-    if isinstance(weights, LlamaCpp):
-        file = paths.resolve(weights.file)
-        return file.stat().st_size // MEGABYTE if weights.repo is None and file.is_file() else UNKNOWN
+    match weights:
+        case LlamaCpp():
+            file = paths.resolve(weights.file)
+            return file.stat().st_size // MEGABYTE if weights.repo is None and file.is_file() else UNKNOWN
+        case Transformers():
+            return _size_loaded(weights)
+    return UNKNOWN
+
+
+def _size_loaded(weights: Transformers) -> int:
     folder = paths.resolve(weights.model)
     if folder.suffix == ".gguf" and folder.is_file():
         return round(dequantised(folder) * _bytes_each(weights)) // MEGABYTE

@@ -87,3 +87,13 @@ def test_a_long_text_is_shaded_at_its_beginning_and_whole(tokens, texts) -> None
     assert "Shaded are the first 3,000 of 100,000 tokens." in page
     assert len(page) < 2_000_000
     assert texts["text"][0][5 * MOST :] in page
+
+
+def test_values_that_differ_by_rounding_alone_are_one_bar_and_have_no_density():
+    values = pd.Series(3.7 + np.array([0, 1, -1, 2]) * 4e-16)
+    assert values.nunique() > 1
+    bars = figures.bins(values)
+    assert bars["count"].sum() == 4
+    assert (bars["count"] > 0).sum() == 1
+    assert figures.density(values).empty
+    assert figures.bins(pd.Series([1.0, 2.0]))["count"].sum() == 2
