@@ -152,10 +152,18 @@ wildcard_constraints:
     shard=r"\d+",
 
 
+# Data are asked for by name: what somebody took away would not be missed while the pages stand.
 rule all:
     input:
         pattern(paths.study_page, STUDY),
         PAPER,
+        [] if study.imported else [pattern(paths.documents, dataset) for dataset in study.datasets],
+        [
+            expand([TEXTS, SURPRISALS, WORDS, UID], dataset=dataset, source=source, scorer=study.scorers)
+            for dataset, source in PAIRS
+        ],
+        [expand(COMPARED, comparison=name) for name in study.comparisons],
+        HYPOTHESES,
 
 
 # Data files are marked `update`: Snakemake must not delete what a step would continue or keep.
