@@ -1,74 +1,23 @@
 """An engine is one module and one entry: a toy one writes and reads through steps 01 and 02."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
 from lib.backends import engines
 from lib.backends.engine import Engine
-from lib.backends.generating import UNWATCHED, Completion, Request, Watch
-from lib.backends.scoring import Reading
 from lib.errors import StudyError
 from lib.generate import texts as generate
-from lib.params import Sampling, Scoring, load_source
-from lib.params.declared import Declared
+from lib.params import load_source
 from lib.params.run import resolve
 from lib.surprisal import scoring as surprisal
-
-
-class Toy(Declared):
-    """Weights that are a word."""
-
-    backend: Literal["toy"]
-    word: str
-
-
-class ToyModel:
-    """Writes its word again and again, and reads letters, each of one bit."""
-
-    at_once = 4
-    parameters: int | None = None
-    why_no_words: str | None = "Letters are no words."
-
-    def __init__(self, weights: Toy) -> None:
-        self.word = weights.word
-
-    def generate(
-        self, requests: Sequence[Request], sampling: Sampling, watch: Watch = UNWATCHED
-    ) -> list[Completion]:
-        text = f" {self.word}" * sampling.max_tokens
-        found = [Completion(text, request.prompt, sampling.max_tokens, "length") for request in requests]
-        for number, completion in enumerate(found):
-            watch.text(number, completion)
-        return found
-
-    def read(self, texts: Sequence[tuple[str, str]], scoring: Scoring) -> list[Reading | str]:
-        return [self._reading(prompt, text) for prompt, text in texts]
-
-    def _reading(self, prompt: str, text: str) -> Reading:
-        places = np.arange(len(text))
-        return Reading(places, places + 1, np.ones(len(text)), places + len(prompt))
-
-    def described(self, scoring: Scoring) -> dict[str, Any]:
-        return {"read": "letter by letter"}
-
-
-TOY = Engine(
-    declaration=Toy,
-    identity=lambda weights: weights.word,
-    writer=ToyModel,
-    reader=ToyModel,
-    exact=lambda weights: None,
-    reading_module="lib.backends.scoring",
-)
+from tests.toy_engine import ENGINE
 
 
 @pytest.fixture
 def toy(small_study, monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(engines, "ENGINES", dict(engines.ENGINES))
-    engines.add(TOY)
+    engines.add(ENGINE)
     (small_study / "params" / "toy.yaml").write_text(
         "kind: model\nclass: base\nfamily: toy\nweights: {backend: toy, word: list}\n"
         "sampling: {generate: 3, max_tokens: 60}\n"
@@ -93,7 +42,7 @@ def test_a_toy_engine_writes_and_reads_from_one_module_and_one_entry(toy):
 
 
 def test_an_engine_that_only_reads_says_so(toy, monkeypatch):
-    monkeypatch.setitem(engines.ENGINES, "toy", Engine(**{**TOY.__dict__, "writer": None}))
+    monkeypatch.setitem(engines.ENGINES, "toy", Engine(**{**ENGINE.__dict__, "writer": None}))
     with pytest.raises(StudyError, match="only read"):
         engines.open_generator(load_source("toy").weights)
 

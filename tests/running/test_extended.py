@@ -13,61 +13,6 @@ import yaml
 from lib import paths
 from tests.conftest import REPOSITORY
 
-ENGINE = '''\
-"""Weights that are a word: written again and again, and letters read of as many bits as they are wide."""
-
-from typing import Literal
-
-import numpy as np
-
-from lib.backends.engine import Engine
-from lib.backends.generating import UNWATCHED, Completion
-from lib.backends.scoring import Reading
-from lib.params.declared import Declared
-
-
-class Toy(Declared):
-    backend: Literal["toy"]
-    word: str
-
-
-class ToyModel:
-    at_once = 4
-    parameters = None
-    why_no_words = "Letters are no words."
-
-    def __init__(self, weights):
-        self.word = weights.word
-
-    def generate(self, requests, sampling, watch=UNWATCHED):
-        found = []
-        for number, request in enumerate(requests):
-            text = f" {self.word}" * (20 + request.seed % 20)
-            found.append(Completion(text, request.prompt, 40, "stop"))
-            watch.text(number, found[-1])
-        return found
-
-    def read(self, texts, scoring):
-        found = []
-        for prompt, text in texts:
-            places = np.arange(len(text))
-            bits = np.array([1.0 + ord(letter) % 7 for letter in text])
-            found.append(Reading(places, places + 1, bits, places + len(prompt)))
-        return found
-
-    def described(self, scoring):
-        return {"read": "letter by letter"}
-
-
-ENGINE = Engine(
-    declaration=Toy,
-    identity=lambda weights: weights.word,
-    writer=ToyModel,
-    reader=ToyModel,
-    exact=lambda weights: None,
-    reading_module="lib.backends.scoring",
-)
-'''
 TEST = '''\
 """The distance of two medians, tested by Mood's test."""
 
@@ -98,7 +43,7 @@ def extended(small_study: Path) -> Path:
     shutil.copytree(REPOSITORY / "lib", small_study / "lib", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "Snakefile", small_study)
     lib = small_study / "lib"
-    (lib / "backends" / "toy.py").write_text(ENGINE)
+    shutil.copy(REPOSITORY / "tests" / "toy_engine.py", lib / "backends" / "toy.py")
     (lib / "compare" / "own_test.py").write_text(TEST)
     replaced(
         lib / "backends" / "engines.py",
@@ -111,7 +56,7 @@ def extended(small_study: Path) -> Path:
     )
     replaced(lib / "compare" / "tests_between.py", ")\nBY_NAME =", ENTRY)
     (small_study / "params" / "toy.yaml").write_text(
-        "kind: model\nclass: rlhf\nfamily: toy\nweights: {backend: toy, word: list}\n"
+        "kind: model\nclass: rlhf\nfamily: toy\nweights: {backend: toy, word: list, varied: true}\n"
         "sampling: {generate: 10, max_tokens: 60, min_characters: 1}\n"
     )
     file = paths.study_file("small")
