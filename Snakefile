@@ -295,53 +295,34 @@ if HYPOTHESES:
             MAKE + " hypotheses -p study {STUDY:q} && touch {output:q}"
 
 
-# The notebooks: they find their data complete, and read. Those of a source share one kernel, whose start
-# is what costs; where nothing waits for a model, those of a few sources do.
-if study.imported:
-    for number, (dataset, sources) in enumerate(steps.bundles(STUDY, study)):
+# The notebooks: they find their data complete, and read. Those of a bundle of sources share one kernel,
+# whose start is what costs.
+for number, (dataset, sources) in enumerate(steps.bundles(STUDY, study)):
 
-        rule:
-            name:
-                f"source_reports_{number}"
-            input:
-                expand("notebooks/{step}.ipynb", step=OF_A_SOURCE),
-                expand([TEXTS, SURPRISALS, WORDS, UID], dataset=dataset, source=sources, scorer=study.scorers),
-            output:
-                expand(report("01_generate"), dataset=dataset, source=sources),
-                expand(
-                    [page for step in READING_SURPRISALS for page in report(step, "{scorer}")],
-                    dataset=dataset,
-                    source=sources,
-                    scorer=study.scorers,
-                ),
-            params:
-                code=steps.reports(),
-                dataset=dataset,
-                models=" ".join(f"-p model {shlex.quote(source)}" for source in sources),
-                scorers=" ".join(f"-p scorer {shlex.quote(scorer)}" for scorer in study.scorers),
-            resources:
-                mem_mb=READING,
-            shell:
-                EXECUTE + " " + " ".join(OF_A_SOURCE) + " {params.models} -p study {STUDY:q}"
-                " -p dataset {params.dataset:q} {params.scorers}"
-
-else:
-
-    rule source_reports:
+    rule:
+        name:
+            f"source_reports_{number}"
         input:
             expand("notebooks/{step}.ipynb", step=OF_A_SOURCE),
-            TEXTS,
-            expand([SURPRISALS, WORDS, UID], scorer=study.scorers, allow_missing=True),
+            expand([TEXTS, SURPRISALS, WORDS, UID], dataset=dataset, source=sources, scorer=study.scorers),
         output:
-            report("01_generate"),
-            [report(step, scorer) for step in READING_SURPRISALS for scorer in study.scorers],
+            expand(report("01_generate"), dataset=dataset, source=sources),
+            expand(
+                [page for step in READING_SURPRISALS for page in report(step, "{scorer}")],
+                dataset=dataset,
+                source=sources,
+                scorer=study.scorers,
+            ),
         params:
             code=steps.reports(),
+            dataset=dataset,
+            models=" ".join(f"-p model {shlex.quote(source)}" for source in sources),
             scorers=" ".join(f"-p scorer {shlex.quote(scorer)}" for scorer in study.scorers),
         resources:
             mem_mb=READING,
         shell:
-            EXECUTE + " " + " ".join(OF_A_SOURCE) + OF_SOURCE + " {params.scorers}"
+            EXECUTE + " " + " ".join(OF_A_SOURCE) + " {params.models} -p study {STUDY:q}"
+            " -p dataset {params.dataset:q} {params.scorers}"
 
 
 rule compare_report:

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -53,9 +53,10 @@ def status(name: str) -> pd.DataFrame:
     Raises StudyError for whatever is wrong with what the study declares, a line for each.
     """
     study = checked_study(name)
-    planned = dict(_planned(name, study))
+    there = repository.narrowed(name, study)
+    planned = dict(_planned(name, study, steps.bundles(name, there)))
     rows = []
-    for step, about in _steps(name, repository.narrowed(name, study)):
+    for step, about in _steps(name, there):
         reason = planned.get((step, about))
         state, why = ("done", "") if reason is None else _state(reason)
         rows.append({"step": STEPS.get(step, step), "of": " ".join(about), "state": state, "why": why})
@@ -90,8 +91,10 @@ def _steps(study_name: str, study: Study) -> Iterator[tuple[str, tuple[str, ...]
             yield "paper", ()
 
 
-def _planned(name: str, study: Study) -> Iterator[tuple[tuple[str, tuple[str, ...]], str]]:
-    """What a run would do now, and Snakemake's reason for it."""
+def _planned(
+    name: str, study: Study, bundles: Sequence[tuple[str, Sequence[str]]]
+) -> Iterator[tuple[tuple[str, tuple[str, ...]], str]]:
+    """What a run would do now, and Snakemake's reason for it; `bundles` are those of `steps`."""
     done = subprocess.run(
         [*snakemake_command(name, study), "--dry-run"],
         cwd=paths.root(),
@@ -102,7 +105,6 @@ def _planned(name: str, study: Study) -> Iterator[tuple[tuple[str, tuple[str, ..
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if "StudyError" in line]
         raise StudyError(said[-1].partition("StudyError: ")[2] if said else done.stderr.strip()[-500:])
-    bundles = steps.bundles(name, repository.narrowed(name, study))
     for block in re.split(r"\n(?=(?:local)?rule \w+:)", done.stdout + done.stderr)[1:]:
         rule = block.split()[1].rstrip(":")
         reason = re.search(r"^ +reason: (.*)$", block, re.M)

@@ -18,8 +18,10 @@ from lib.surprisal import scoring
 
 MEASURES = ("lib.uid.measures",)
 COMPARISON = ("lib.compare.comparison",)
-BUNDLE = 4  # the more, the fewer kernels start, and the more pages one changed source makes anew
 HYPOTHESES = ("lib.compare.hypotheses",)
+# Sources whose notebooks share a kernel, where nothing waits for a model: the more, the fewer kernels start,
+# and the more pages one changed source makes anew.
+BUNDLE = 4
 
 code_hash = cache(imports.code_hash)  # the graph asks again and again
 
@@ -72,11 +74,12 @@ def hypotheses(study: Study) -> str:
 
 
 def bundles(study_name: str, study: Study) -> list[tuple[str, list[str]]]:
-    """The dataset and the sources, a few, whose notebooks share a kernel in a study that imports."""
+    """The dataset and the sources whose notebooks share a kernel: one source, or of imported ones a few."""
     found = []
+    size = BUNDLE if study.imported else 1
     for dataset in study.datasets:
         sources = [source for where, source in repository.pairs(study_name, study) if where == dataset]
-        found += [(dataset, sources[i : i + BUNDLE]) for i in range(0, len(sources), BUNDLE)]
+        found += [(dataset, sources[i : i + size]) for i in range(0, len(sources), size)]
     return found
 
 
