@@ -32,19 +32,23 @@ def load(name: str, dataset: Dataset) -> list[Document]:
 
 
 def left_out(name: str) -> dict[str, str]:
-    """Why texts of the dataset are none of its documents, by their names, once it is loaded."""
-    return store.measured(paths.documents(name)).get("left_out", {})
+    """Why texts of the dataset are none of its documents, by their names.
+
+    Empty for a dataset whose documents are not kept here, or not yet.
+    """
+    path = paths.documents(name)
+    return store.measured(path).get("left_out", {}) if path.exists() else {}
 
 
 def left_out_table(name: str) -> pd.DataFrame:
-    """`left_out` as rows `text`, `reason`; none for a dataset whose documents are not kept here."""
-    found = left_out(name) if paths.documents(name).exists() else {}
+    """`left_out` as rows `text`, `reason`."""
+    found = left_out(name)
     return pd.DataFrame({"text": list(found), "reason": list(found.values())})
 
 
 def left_out_said(names: Iterable[str]) -> str:
     """How many texts of the datasets `names` were left out as unfit, in a sentence; empty if none was."""
-    counts = {name: len(left_out_table(name)) for name in names}
+    counts = {name: len(left_out(name)) for name in names}
     said = [
         f"{count} text{'s' if count > 1 else ''} of the dataset {name}"
         for name, count in counts.items()

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lib import paths
 from lib.errors import StudyError, nearest
+from lib.params import yaml_files
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 OF_SLURM = re.compile(r"slurmstepd\S*: error: (?:\*\*\* (JOB .*?) \*\*\*|(Detected .*oom.*))")
@@ -45,12 +44,7 @@ def load_profile(name: str) -> Profile:
             f"There is no profile {name!r} (profiles/{name}/config.yaml); {nearest(name, folders)}"
         )
     file = folders[name] / "config.yaml"
-    try:
-        declared = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        raise StudyError(
-            f"{paths.shown(file)} is not YAML ({' '.join(str(error).split())}); correct it."
-        ) from None
+    declared = yaml_files.load(file)
     node = _section(file, declared, "config")
     for key, least in LEAST.items():
         if type(node.get(key)) is not int or node[key] < least:

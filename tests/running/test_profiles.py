@@ -49,7 +49,7 @@ def test_a_profile_that_there_is_not_is_named_with_the_nearest(small_study):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("config: [", "is not YAML"),
+        ("config: [", "is not valid YAML at line 1"),
         ("- executor", "must be settings by name"),
         ("executor: local", "`processors`, a whole number from 1 on"),
         ("config: {processors: 0, mem_mb: 1, gpus: 0}", "`processors`, a whole number"),
