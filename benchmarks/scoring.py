@@ -1,58 +1,76 @@
 """How fast step 02 is, and how lean: this project, its peers, and the bare matrix products.
 
-python benchmarks/scoring.py [--texts 40] [--engines floor ours minicons …] [--rounds 1]
+python benchmarks/scoring.py [--texts 20] [--rounds 5] [--seconds 300] [--engines floor ours minicons …]
 
 The model has the shape of GPT-2 small and random weights; the texts have lengths like the
-original's articles. Each engine runs in a process of its own; only ratios within one run mean
-anything. Engines that are not installed are left out (`make bench` installs them).
+original's articles. Engines that are not installed are left out (`make bench` installs them). The floor
+is the machine's: for each matrix the faster of torch's own product and of oneDNN's with packed weights.
 """
 
-import argparse
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
-from _process import in_own_process, peak_bytes
+from _process import peak_bytes
+from _rounds import Benchmark, Column, Limit, Ratio, Rounds, arguments
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-ENGINES = ("floor", "ours", "ours_bfloat16", "minicons", "surprisal", "original")
-SHORT = ("short_floor", "short_ours", "short_ours_tenfold", "short_one_by_one")
+ARTICLES = {
+    "floor": "the bare products, float32",
+    "ours": "this project, float32",
+    "floor_bfloat16": "the bare products, bfloat16",
+    "ours_bfloat16": "this project, bfloat16 (float32 is opened beside it, to measure the deviation)",
+    "minicons": "minicons",
+    "surprisal": "surprisal",
+    "original": "the original study's algorithm",
+}
+SHORT = {
+    "short_floor": "short texts: the bare products",
+    "short_ours": "short texts: this project",
+    "short_ours_tenfold": "short texts: this project, ten times as many",
+    "short_one_by_one": "short texts: one by one with transformers, float32",
+}
+RATIOS = (
+    Ratio("ours", "floor", 0.85),
+    Ratio("ours", "minicons", 1.3),
+    Ratio("ours", "surprisal", 1.3),
+    Ratio("ours", "original", 2.5),
+    Ratio("ours_bfloat16", "floor_bfloat16", 0.7),
+    Ratio("ours_bfloat16", "ours"),
+    Ratio("short_ours", "short_floor", 0.7),
+    Ratio("short_ours_tenfold", "short_floor", 0.7),
+    Ratio("short_ours", "short_one_by_one"),
+    Ratio("short_floor", "short_one_by_one"),
+)
+PROFILED = ("ours", "ours_bfloat16", "short_ours", "short_ours_tenfold")
 PEER_BATCH = 8  # texts; each peer was fastest there among 1, 4, 8 and 20
 VOCABULARY = 50_257
+FLOOR_ROWS, FLOOR_HEAD_ROWS = 1024, 256
 
 
 # What is measured.
 
 
-def floor(folder: Path) -> tuple[int, Callable[[], None]]:
-    """The products with every weight matrix, over all tokens, 1,024 at a time, and nothing else."""
+def floor(folder: Path, dtype: str = "float32") -> dict[str, Any]:
+    """The products with every weight matrix, 1,024 tokens at a time, the head's 256, and nothing else."""
     import torch
+    from _floor import seconds_of
     from transformers import AutoModelForCausalLM
     from transformers.pytorch_utils import Conv1D
 
-    model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
-    head = model.get_output_embeddings().weight.detach()
+    model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=getattr(torch, dtype))
     layers = [layer for layer in model.base_model.modules() if isinstance(layer, torch.nn.Linear | Conv1D)]
-    matrices = [(each.weight.T if isinstance(each, Conv1D) else each.weight).detach() for each in layers]
-    states = {matrix.shape[1]: torch.randn(1024, matrix.shape[1]) for matrix in [*matrices, head]}
-    count = sum(map(len, _ids(folder)))
-
-    @torch.inference_mode()
-    def run() -> None:
-        for first in range(0, count, 1024):
-            size = min(1024, count - first)
-            for matrix in matrices:
-                torch.nn.functional.linear(states[matrix.shape[1]][:size], matrix)
-            for some in states[head.shape[1]][:size].split(256):
-                torch.nn.functional.linear(some, head)
-
-    return count, run
+    matrices = [layer.weight.T if isinstance(layer, Conv1D) else layer.weight for layer in layers]
+    seconds, shapes = seconds_of([(matrix, FLOOR_ROWS) for matrix in matrices])
+    head, of_head = seconds_of([(model.get_output_embeddings().weight, FLOOR_HEAD_ROWS)])
+    each = seconds / FLOOR_ROWS + head / FLOOR_HEAD_ROWS
+    return {"tokens_per_second": 1 / each, "microseconds": shapes | of_head}
 
 
 def ours(folder: Path, scorer: str = "gpt2-shape") -> tuple[int, Callable[[], float]]:
@@ -136,14 +154,13 @@ def one_by_one(folder: Path) -> tuple[int, Callable[[], None]]:
     return sum(map(len, _ids(folder))), run
 
 
-RUN: dict[str, Callable] = {
-    "floor": floor,
+Run = tuple[int, Callable[[], float | None]]  # how many tokens, and the seconds if it knows better
+RUN: dict[str, Callable[[Path], Run]] = {
     "ours": ours,
     "ours_bfloat16": lambda folder: ours(folder, "gpt2-shape-bfloat16"),
     "minicons": minicons,
     "surprisal": surprisal,
     "original": original,
-    "short_floor": floor,
     "short_ours": ours,
     "short_ours_tenfold": ours,
     "short_one_by_one": one_by_one,
@@ -192,7 +209,7 @@ def prepare(folder: Path, lengths: Sequence[int], *, model: str) -> None:
         "title: b\nsources: [human]\ndatasets: [texts]\nscorers: [gpt2-shape]\n"
     )
     rows = pd.DataFrame({name: [None] * len(texts) for name in generate.SCHEMA.names}).assign(
-        doc_id=[str(i) for i in range(len(texts))], prompt="", text=texts, status="ok"
+        doc_id=[str(i) for i in range(len(texts))], prompt="", text=texts, status="ok", sample=0
     )
     store.write(paths.texts("texts", "human"), rows, generate.SCHEMA, {})
     (folder / "texts.json").write_text(json.dumps(texts))
@@ -216,8 +233,10 @@ def _batches(texts: Sequence[str]) -> list[Sequence[str]]:
 # How it is measured.
 
 
-def measure(engine: str, folder: Path) -> dict[str, float]:
+def measure(engine: str, folder: Path) -> dict[str, Any]:
     """Run `engine` in this process."""
+    if engine.removeprefix("short_").startswith("floor"):
+        return floor(folder, "bfloat16" if "bfloat16" in engine else "float32")
     count, run = RUN[engine](folder)
     began = perf_counter()
     seconds = run() or perf_counter() - began
@@ -230,41 +249,66 @@ def lengths_like_the_original(count: int) -> list[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--texts", type=int, default=40)
-    parser.add_argument("--engines", nargs="+", default=[*ENGINES, *SHORT])
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--engine", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser = arguments(__doc__)
+    parser.add_argument("--texts", type=int, default=20)
+    parser.add_argument("--profile", choices=PROFILED, help="by parts of the work, in place of rounds")
     given = parser.parse_args()
     if given.engine:
         print(json.dumps(measure(given.engine, given.folder)))
         return
-    short = np.random.default_rng(0).integers(10, 41, 1000).tolist()
-    found: dict[str, list[dict[str, float]]] = {}
+    if given.profile:
+        profile(given.profile, given.texts)
+        return
+    engines = {
+        name: label
+        for name, label in (ARTICLES | SHORT).items()
+        if name not in ("minicons", "surprisal") or find_spec(name)
+    }
+    benchmark = Benchmark(
+        script=__file__,
+        engines=engines,
+        columns=[Column("tokens_per_second", "tokens/s"), Column("peak_gb", "peak memory, GB", 2)],
+        ratios=RATIOS,
+        limits=[Limit("ours", "peak_gb", 1.2)],
+        settings={"texts": given.texts},
+        packages=("torch", "transformers", "minicons", "surprisal"),
+        code=("lib.surprisal.scoring", "lib.backends.transformers_scoring"),
+    )
+    rounds = Rounds(benchmark, given)
     with tempfile.TemporaryDirectory() as name:
-        folders = {"articles": Path(name) / "a", "short": Path(name) / "s", "tenfold": Path(name) / "t"}
-        if set(given.engines) & set(ENGINES):
-            prepare(folders["articles"], lengths_like_the_original(given.texts), model="gpt2-shape")
-        if set(given.engines) & set(SHORT):
-            prepare(folders["short"], short, model="demo")
-            prepare(folders["tenfold"], short * 10, model="demo")
-        for _ in range(given.rounds):
-            for engine in given.engines:
-                if engine in ("minicons", "surprisal") and find_spec(engine) is None:
-                    print(f"{engine} is not installed", file=sys.stderr)
-                    continue
-                kind = "articles" if engine in ENGINES else "tenfold" if "tenfold" in engine else "short"
-                figures = in_own_process(__file__, engine, folders[kind])
-                found.setdefault(engine, []).append(figures)
-                print(f"{engine:20}" + "  ".join(f"{k} {v:10,.2f}" for k, v in figures.items()), flush=True)
-    speed = {k: float(np.median([each["tokens_per_second"] for each in v])) for k, v in found.items()}
-    pairs = [("ours", other) for other in ("floor", "minicons", "surprisal", "original")]
-    pairs += [("ours_bfloat16", "ours"), ("short_ours", "short_one_by_one")]
-    pairs += [("short_floor", "short_one_by_one"), ("short_ours", "short_floor")]
-    for a, b in pairs:
-        if a in speed and b in speed:
-            print(f"{a} / {b}: {speed[a] / speed[b]:.2f}")
+        made: dict[str, Path] = {}
+        for kind in {_kind(engine) for _, engine in rounds.missing()}:
+            made[kind] = Path(name) / kind
+            prepared(kind, made[kind], given.texts)
+        rounds.measure({engine: made[_kind(engine)] for engine in engines if _kind(engine) in made})
+
+
+def _kind(engine: str) -> str:
+    """The texts that `engine` reads."""
+    return "tenfold" if "tenfold" in engine else "short" if engine in SHORT else "articles"
+
+
+def prepared(kind: str, folder: Path, texts: int) -> None:
+    if kind == "articles":
+        prepare(folder, lengths_like_the_original(texts), model="gpt2-shape")
+    else:
+        short = np.random.default_rng(0).integers(10, 41, 1000).tolist()
+        prepare(folder, short * (10 if kind == "tenfold" else 1), model="demo")
+
+
+def profile(engine: str, texts: int) -> None:
+    """Print where the time of `engine` goes, and how much of all the parts account for."""
+    import _parts
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "texts"
+        prepared(_kind(engine), folder, texts)
+        kept = _parts.Profile()
+        _parts.of_scoring(kept)
+        count, run = RUN[engine](folder)
+        seconds = run() or 0.0
+    print(kept.table(without=(_parts.OPENING,)))
+    print(f"\n{count / seconds:,.0f} tokens/s, {seconds:.2f} s; peak {peak_bytes() / 1e9:.2f} GB")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """What this machine has, as far as this process may use it: processors and memory."""
 
 import os
+import platform
+from functools import cache
 from pathlib import Path
 
 import psutil
 
 MEGABYTE = 1 << 20
+_CPUINFO = Path("/proc/cpuinfo")  # Linux only
 
 
 def processors() -> int:
@@ -28,3 +31,28 @@ def memory() -> int:
     if limit.exists() and (said := limit.read_text().strip()).isdigit():
         there = min(there, int(said))
     return there * 9 // 10 // MEGABYTE
+
+
+@cache
+def processor() -> str:
+    """The processor by name, and by family and model, which tell more than the name in a virtual machine."""
+    said = _cpuinfo()
+    name = said.get("model name") or platform.processor() or platform.machine()
+    if {"cpu family", "model"} <= said.keys():
+        return f"{name} (family {said['cpu family']}, model {said['model']})"
+    return name
+
+
+@cache
+def instruction_sets() -> frozenset[str]:
+    """What the processor can do, in Linux's words (`avx512f`, `amx_bf16`); nothing elsewhere."""
+    said = _cpuinfo()
+    return frozenset((said.get("flags") or said.get("Features") or "").split())
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first processor."""
+    if not _CPUINFO.exists():
+        return {}
+    lines = (line.partition(":") for line in _CPUINFO.read_text().partition("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in lines}

@@ -1,6 +1,7 @@
 """A job keeps to what it was given of the machine."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,10 @@ def test_processors_are_those_that_this_process_may_use():
 
 def test_memory_is_what_there_is_less_a_tenth():
     assert 0 < machine.memory() * machine.MEGABYTE < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_a_processor_has_a_name_and_on_linux_its_instruction_sets():
+    assert machine.processor()
+    if (file := Path("/proc/cpuinfo")).exists():
+        said = file.read_text()
+        assert all(f" {each}" in said for each in machine.instruction_sets())

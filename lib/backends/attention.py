@@ -13,7 +13,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from lib.backends.packed import multiplies
+from lib.backends.kernels import multiplies
 
 NAME = "causal_blocks"
 QUERIES = 128  # of a block: 64 make too many products, 256 too much of what causality forbids

@@ -71,7 +71,7 @@ class TransformersScoringModel(WindowedReader):
         expected = self.model(ids, use_cache=False).logits[0].float()
         for weight in self.model.parameters():
             memory.page_out(weight)  # packing reads them again, one at a time
-        pack(self.model, self.model.dtype)
+        self.products = pack(self.model, self.model.dtype)
         attention.use(self.model)
         states = self.model.base_model(ids, use_cache=False).last_hidden_state[0]
         tolerance = 1e-3 if self.model.dtype == torch.float32 else 3e-2
@@ -111,8 +111,9 @@ class TransformersScoringModel(WindowedReader):
         ]
 
     def described(self, scoring: Scoring) -> dict[str, Any]:
-        """See `Reader.described`: what `WindowedReader` says, and the devices that it ran on."""
-        return {**super().described(scoring), "device": devices_of(self.model)}
+        """See `Reader.described`: what `WindowedReader` says, the devices, and each product's kernel."""
+        found = {**super().described(scoring), "device": devices_of(self.model)}
+        return {**found, "products": self.products} if self.products else found
 
     def score(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores | None]:
         """See `WindowedReader.score`. A batch that does not fit into memory is halved and tried again."""

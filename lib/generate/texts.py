@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from lib import datasets, paths, store
+from lib.backends import agreed
 from lib.backends.engines import deciding, engine_of, identity, open_generator
 from lib.backends.prompts import TODAY
 from lib.batches import batches
@@ -135,7 +136,8 @@ def write_shard(run: Run, shard: tuple[int, int]) -> int:
     mine = [task for task in tasks if task.key not in kept][shard[0] :: shard[1]]
     own = path.with_name(f"{path.stem}.shard-{shard[0] + 1}-of-{shard[1]}{path.suffix}")
     with store.lock(own), Bar(total=len(mine), unit="text", desc=run.source_name) as bar:
-        generator, journal = open_generator(run.source.weights), Journal(own, made)
+        with agreed.upon(_choices(path)):
+            generator, journal = open_generator(run.source.weights), Journal(own, made)
         for group in batches(mine, lambda _: 1, generator.at_once):
             written_rows(run, run.source, generator, group, journal, bar)
     return len(mine)
@@ -240,7 +242,8 @@ def _write(
     shards = [Journal(shard, made) for shard in _shards(path)]
     for shard in shards:
         journal.rows |= shard.rows
-    generator = open_generator(model.weights)
+    with agreed.upon(_choices(path)) as chosen:
+        generator = open_generator(model.weights)
     missing = [task for task in tasks if task.key not in kept]
     rows: list[dict[str, Any]] = []
     with Bar(total=len(tasks), initial=len(tasks) - len(missing), unit="text", desc=run.source_name) as bar:
@@ -253,9 +256,11 @@ def _write(
     whole = joined(rows, missing)
     found = kept | {(row["doc_id"], row["sample"]): row for row in whole}
     keys = dict.fromkeys(task.key for task in tasks)
-    store.write(path, pd.DataFrame([found[key] for key in keys]), SCHEMA, made)
+    how = {**made, store.MEASURED: {"products": chosen}} if chosen else made
+    store.write(path, pd.DataFrame([found[key] for key in keys]), SCHEMA, how)
     for each in (journal, *shards):
         each.remove()
+    _choices(path).unlink(missing_ok=True)
     return len(whole)
 
 
@@ -263,6 +268,11 @@ def _shards(path: Path) -> list[Path]:
     """What stands in the place of `path` for the shards that have a journal."""
     found = path.parent.glob(f".{glob.escape(path.stem)}.shard-*{path.suffix}.journal")
     return [path.with_name(file.name[1:].removesuffix(".journal")) for file in sorted(found)]
+
+
+def _choices(path: Path) -> Path:
+    """Where those who write the texts of `path` agree on what decides last digits (`lib.backends.agreed`)."""
+    return path.with_name(f".{path.name}.choices")
 
 
 def read_texts(run: Run) -> pd.DataFrame:

@@ -24,6 +24,7 @@ import pandas as pd
 import pyarrow as pa
 
 from lib import machine, paths, store
+from lib.backends import agreed
 from lib.backends.engines import deciding, engine_of, identity, open_scoring_model
 from lib.batches import batches
 from lib.datasets import imported, word_lists
@@ -280,8 +281,9 @@ def _score_in_parts(
     missing = [n for n in range(len(parts)) if tokens.to_make(n) or (not words_there and words.to_make(n))]
     count, seconds = 0, 0.0
     if missing:
-        deviation = _deviation(run, texts) if missing[0] == 0 else None
-        model = open_scoring_model(run.scorer.weights)
+        with agreed.upon(tokens.folder / "choices.json"):
+            deviation = _deviation(run, texts) if missing[0] == 0 else None
+            model = open_scoring_model(run.scorer.weights)
         how = described(model, run.scorer.scoring)
         began = perf_counter()
         with _progress(sum(_size(parts[number]) for number in missing)) as progress:

@@ -7,7 +7,7 @@ from torch import nn
 
 from lib.backends.attention import NAME, QUERIES, causal_blocks
 from lib.backends.engines import open_scoring_model
-from lib.backends.packed import multiplies
+from lib.backends.kernels import multiplies
 from lib.params import Scoring, Transformers
 from lib.surprisal.rows import Text, score_rows
 from tests.surprisal.test_scoring import FAMILIES, double, oracle, random_model
