@@ -7,6 +7,8 @@ SHARDS ?= 1
 PROFILE ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# As a path: another package may leave a folder named lib beside it, which setuptools' finder would come after.
+EDITABLE := --config-settings editable_mode=compat -e
 
 .PHONY: study status plan register source export archive verify test lint bench extras cluster models lab clean
 
@@ -44,7 +46,7 @@ lint: $(INSTALLED)  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 extras: $(INSTALLED)  ## install what adapters, GGUF models and servers need (llama.cpp is compiled: a C++ compiler, some minutes)
-	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock -e ".[adapters,gguf,server]"
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock $(EDITABLE) ".[adapters,gguf,server]"
 	@$(BIN)/python -m lib.backends.llama_cpp_probe || { \
 		echo "Building llama.cpp once more, portably."; \
 		CMAKE_ARGS="$$($(BIN)/python -m lib.backends.llama_cpp_probe --portable)" $(BIN)/python -m pip install --quiet \
@@ -52,17 +54,17 @@ extras: $(INSTALLED)  ## install what adapters, GGUF models and servers need (ll
 		&& $(BIN)/python -m lib.backends.llama_cpp_probe; }
 
 cluster: $(INSTALLED)  ## install what PROFILE=slurm needs
-	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock -e ".[cluster]"
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock $(EDITABLE) ".[cluster]"
 
 bench: $(INSTALLED)  ## measure speed and memory (installs the engines that it compares with)
-	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock -e ".[bench,gguf]"
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock $(EDITABLE) ".[bench,gguf]"
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 models: $(INSTALLED)  ## train the demo models from scratch (hours)
 	@$(MAKE) --no-print-directory -f training/models.mk PYTHON="$(BIN)/python"
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
-	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock -e ".[lab]"
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock $(EDITABLE) ".[lab]"
 	@$(BIN)/jupyter lab notebooks
 
 clean:  ## remove what runs made; the demo models and your texts stay
@@ -73,5 +75,5 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(EDITABLE) .
 	@touch $@

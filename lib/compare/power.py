@@ -15,7 +15,6 @@ scaled (spread) in the direction expected, and everything is tested and correcte
 """
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib import paths, store
+from lib import machine, paths, store
 from lib.compare.families import ALPHA
 from lib.compare.hypotheses import answers
 from lib.errors import StudyError
@@ -258,7 +257,7 @@ def plan(
         for point in _points(i, contrast, contrasts, size, alike)
     ]
     task = partial(_at, contrasts=contrasts, populations=alike, studies=studies)
-    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
+    with ProcessPoolExecutor(processes or machine.processors()) as pool:
         shares = list(
             Bar(pool.map(task, points), total=len(points), unit="point", desc="planning", disable=None)
         )

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from lib import paths, store
+from lib import machine, paths, store
 from lib.errors import StudyError
 from lib.params import Comparison, Import, Source, Study, load_source
 from lib.progress import Bar
@@ -251,7 +251,7 @@ def _read(files: list[Files], place: Place) -> Iterator[dict[str, Any]]:
     """The rows of `files`, read side by side: reading and pyarrow's parsing leave Python's lock."""
     about = f"reading {place.source}, {place.dataset}"
     with (
-        ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        ThreadPoolExecutor(machine.threads()) as pool,
         Bar(total=len(files), desc=about, disable=None) as bar,
     ):
         for row in pool.map(_row, files):

@@ -5,7 +5,6 @@ numpy over the whole array. Texts are read in blocks that the processor's cache 
 computed side by side; no result depends on where one block ends and the next begins.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from lib import store
+from lib import machine, store
 from lib.batches import batches
 from lib.datasets.document import KEYS, Key
 
@@ -125,7 +124,7 @@ def of_blocks(compute: Callable[[Block], Result], path: Path, columns: Sequence[
 
     The next blocks are read while others are computed, in threads: numpy and pyarrow work in C.
     """
-    cores = os.cpu_count() or 1
+    cores = machine.threads()
     with ThreadPoolExecutor(cores) as pool:
         waiting: deque[Future[Result]] = deque()
         for block in whole_texts(path, columns):
