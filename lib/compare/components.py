@@ -52,6 +52,13 @@ def components(texts: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["source", "documents", "part", "variance", "share", "low", "high"])
 
 
+def table(found: pd.DataFrame) -> pd.DataFrame:
+    """A row per source of `components`: each part's share of the variance, with its interval."""
+    said = [f"{row.share:.0%} ({row.low:.0%} to {row.high:.0%})" for row in found.itertuples()]
+    wide = found.assign(said=said).pivot(index="source", columns="part", values="said")
+    return wide.reindex(index=found["source"].unique(), columns=list(PARTS)).reset_index()
+
+
 def _variances(rows: pd.DataFrame) -> np.ndarray:
     """Of the prompt, of chance and of length, [3]."""
     with warnings.catch_warnings():

@@ -7,7 +7,7 @@ import nbformat
 import pandas as pd
 
 from lib import datasets, paths, store
-from lib.compare import explored, findings, verdicts
+from lib.compare import components, explored, findings, verdicts
 from lib.compare.registration import registration
 from lib.compare.verdicts import Answer
 from lib.errors import StudyError
@@ -183,6 +183,28 @@ class Paper:
     def _text_classes(self) -> set[str]:
         return {load_source(source).text_class for source in self.study.sources_of(self.comparison)}
 
+    def components(self, metric: str = "uid_variance") -> str:
+        """What the spread between a source's texts is made of, where it wrote several after a prompt."""
+        columns = ["doc_id", "tokens", metric]
+        texts = [
+            store.read(paths.uid(self.scorer, dataset, source), MADE_BY, columns).assign(
+                source=source, dataset=dataset
+            )
+            for source in self.study.sources_of(self.comparison)
+            for dataset in self.study.datasets
+        ]
+        table = components.table(components.components(pd.concat(texts, ignore_index=True), metric))
+        if table.empty:
+            return (
+                "No model has enough prompts with several texts each, so what a prompt brings to the spread "
+                "cannot be told from what chance brings."
+            )
+        return (
+            "Spread between the texts of a model is the prompt's, chance's, for another text after the same "
+            f"prompt would differ, and length's. Shares of the variance, with 95 % intervals:\n\n"
+            f"{_markdown(table)}"
+        )
+
     def paired(self) -> str:
         return findings.paired_sentence(self.tests)
 
@@ -190,11 +212,16 @@ class Paper:
         """What became of texts that are not as they should be."""
         short, failed = (int(self.counts[status].sum()) for status in ("short", "error"))
         measured = sum(int(found["uid_variance"]["n"]) for found in findings.numbers(self.summary).values())
+        without = self.texts - measured
+        left = (
+            f"{without} {'has' if without == 1 else 'have'} no measures, being empty or too short for them, "
+            f"and {measured} are in the tests."
+            if without
+            else "All have measures and are in the tests."
+        )
         return (
             f"{short or 'None'} of the {self.texts} texts stayed shorter than asked for after all retries "
-            f"(such are kept); {failed or 'none'} failed. {self.texts - measured or 'None'} of them "
-            f"{'has' if self.texts - measured == 1 else 'have'} no measures, being empty or too short for "
-            f"them, and {measured} are in the tests."
+            f"(such are kept); {failed or 'none'} failed. {left}"
         )
 
     def describe(self) -> str:

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.compare.components import components
+from lib.compare.components import PARTS, components
+from lib.compare.components import table as table_of
 from lib.figures.components import components as figure
 
 
@@ -36,3 +37,8 @@ def test_known_components_come_back_and_people_have_none():
         or "model, prompt: 4" in figure(table).to_dict()["description"]
     )
     assert figure(table.iloc[:0]) is None
+    (said,) = table_of(table).to_dict("records")
+    assert list(said) == ["source", *PARTS]
+    share, low, high = (f"{found.loc['chance', name]:.0%}" for name in ("share", "low", "high"))
+    assert said["chance"] == f"{share} ({low} to {high})"
+    assert table_of(table.iloc[:0]).empty

@@ -194,6 +194,7 @@ def test_the_paper_reads_right_whichever_way_the_results_fall(
     found = paper_of(project, "demo", "all")
     text = rendered(found)
     assert not re.search(r"\bnan\b", text)
+    assert "cannot be told from what chance brings" in text  # one text of a prompt
     abstract, results = text.split("## Question")[0], text.split("## The claims")[1].split("## Limits")[0]
     assert yaml.safe_load(abstract.split("---\n")[3])["abstract"].startswith("Language models are tuned")
     for sentence, verdict in (
