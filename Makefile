@@ -40,7 +40,7 @@ verify: $(INSTALLED)  ## whether an archive is whole, and in what a rerun here w
 	@$(BIN)/python -m lib.running.archive verify '$(ARCHIVE)'
 
 test: $(INSTALLED)  ## run the tests
-	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	@$(BIN)/python -m pytest --numprocesses auto --dist load --maxschedchunk 1
 
 lint: $(INSTALLED)  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -147,3 +147,9 @@ def make_small_study(root: Path) -> None:
             .replace("min_tokens: 48, ", "")
             .replace("320", "48")
         )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs a whole study is begun first, so that no worker is left with one at the end."""
+    later = pytest.mark.whole_study(9).mark
+    items.sort(key=lambda item: (item.get_closest_marker("whole_study") or later).args)

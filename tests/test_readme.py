@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,6 +73,7 @@ def test_a_command_runs(command, finished_study):
         assert yaml.safe_load(paths.study_file("mine").read_text()) in declared
 
 
+@pytest.mark.whole_study(1)
 def test_ones_own_texts_in_three_steps(project):
     folder = project / "my-texts"
     folder.mkdir()
@@ -137,15 +137,6 @@ def test_every_make_target_that_is_named_exists():
     targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.M))
     assert named
     assert named <= targets
-
-
-def test_the_notebooks_run_with_their_defaults(finished_study, tmp_path):
-    # That of 04 are what the README's command for it says.
-    command = "papermill notebooks/{0}.ipynb {1}/{0}.ipynb"
-    steps = ("01_generate", "02_surprisal", "03_uid")
-    with ThreadPoolExecutor() as pool:
-        for done in pool.map(lambda step: shell(command.format(step, tmp_path), finished_study), steps):
-            assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_the_demo_is_what_the_readme_says():

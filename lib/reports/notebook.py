@@ -68,11 +68,11 @@ def chart_mimebundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     There is no text/html among the forms: with one, Quarto would load require.js from the network.
     """
     spec = lean(spec)
-    source = json.dumps(spec)
+    svg = vlc.vegalite_to_svg(json.dumps(spec))
     return {
         VEGALITE: spec,
-        "image/svg+xml": vlc.vegalite_to_svg(source),
-        "image/png": vlc.vegalite_to_png(source, scale=2),
+        "image/svg+xml": svg,
+        "image/png": vlc.svg_to_png(svg, scale=2),
         "text/plain": spec.get("description", "a chart"),
     }
 

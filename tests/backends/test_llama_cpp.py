@@ -186,6 +186,7 @@ def test_step_02_says_how_far_a_quantised_scorer_is_from_its_reference(small_stu
 
 
 @needs_llama_cpp
+@pytest.mark.whole_study(2)
 def test_the_notebooks_run_with_the_gguf_source(small_study):
     file = small_study / "params" / "tiny-base@q8_0.yaml"
     file.write_text(file.read_text().replace("generate: 150", "generate: 10").replace("320", "48"))

@@ -69,14 +69,15 @@ def papermill(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProc
 
 
 def test_papermill_runs_a_step_from_the_root_from_notebooks_and_from_elsewhere(small_study, tmp_path_factory):
+    """With their defaults, which are people's texts in the study `demo`; each makes its data itself."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    given = ["-p", "model", "human", "-p", "study", "small"]
-    first = papermill("notebooks/01_generate.ipynb", "OUT.ipynb", *given, cwd=small_study)
+    paths.study_file("small").rename(paths.study_file("demo"))
+    first = papermill("notebooks/01_generate.ipynb", "OUT.ipynb", cwd=small_study)
     assert first.returncode == 0, first.stderr
-    piped = papermill("02_surprisal.ipynb", *given, cwd=small_study / "notebooks")
+    piped = papermill("02_surprisal.ipynb", cwd=small_study / "notebooks")
     assert piped.returncode == 0, piped.stderr
     nbformat.validate(nbformat.reads(piped.stdout, as_version=4))
-    third = papermill(str(small_study / "notebooks" / "03_uid.ipynb"), "OUT.ipynb", *given, cwd=elsewhere)
+    third = papermill(str(small_study / "notebooks" / "03_uid.ipynb"), "OUT.ipynb", cwd=elsewhere)
     assert third.returncode == 0, third.stderr
     assert paths.uid("tiny-scorer", "notes", "human").exists()
 

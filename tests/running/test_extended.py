@@ -73,6 +73,7 @@ def replaced(file: Path, old: str, new: str) -> None:
     file.write_text(content.replace(old, new))
 
 
+@pytest.mark.whole_study(2)
 def test_an_engine_and_a_test_of_ones_own_reach_reports_and_paper(extended):
     environment = os.environ | {"PYTHONPATH": str(extended), "STUDY_ROOT": str(extended)}
     environment["PATH"] = os.pathsep.join(  # Quarto shows no more than the paper's sentences do

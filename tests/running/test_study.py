@@ -49,6 +49,7 @@ def data_files(root: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.whole_study(1)
 def test_every_file_of_the_contract_is_there_with_its_columns_and_record(finished_study):
     for source in SOURCES:
         for place, columns in CONTRACT.items():
@@ -83,6 +84,7 @@ def test_sources_pair_up_text_by_text_and_tokens_tile_the_texts(finished_study):
         assert set(measured[["doc_id", "sample"]].itertuples(index=False, name=None)) == set(joined.index)
 
 
+@pytest.mark.whole_study(3)
 def test_a_second_run_does_nothing_and_a_changed_number_only_what_follows_from_it(study_root, tmp_path):
     shutil.copytree(study_root, tmp_path, symlinks=True, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
