@@ -21,27 +21,14 @@ import pandas as pd
 
 from lib.compare.families import ALPHA
 from lib.compare.tests_between import decides
-from lib.compare.wording import number, probability
+from lib.compare.wording import number
 from lib.errors import StudyError, nearest
 from lib.uid.measures import HEADLINE
 
 Aspect = Literal["level", "spread"]
 Direction = Literal["more", "less", "no difference", "undecided"]
-DIRECTIONS: tuple[Direction, ...] = ("more", "less", "no difference", "undecided")
 DIFFERENCE = {aspect: decides(aspect, "difference") for aspect in get_args(Aspect)}
 EQUIVALENCE = {aspect: decides(aspect, "equivalence") for aspect in get_args(Aspect)}
-# A group's texts with a higher, a lower and an equivalent metric. Lower variance is more uniform.
-LEVEL_WORDS = {
-    "mean_surprisal": ("more surprising than", "less surprising than", "as surprising as"),
-    "uid_variance": ("less uniform than", "more uniform than", "as uniform as"),
-    "uid_pairwise": (
-        "less uniform from token to token than",
-        "more uniform from token to token than",
-        "as uniform from token to token as",
-    ),
-    "tokens": ("longer than", "shorter than", "as long as"),
-}
-SPREAD_WORDS = ("differ more among themselves than", "differ less among themselves than", "differ as much as")
 NAMES = {
     "mean_surprisal": "mean surprisal",
     "uid_variance": "UID variance",
@@ -55,7 +42,6 @@ class Finding:
     """One answer. `effect` with `low` and `high` is Cliff's delta or the ratio of variances, a to b.
 
     `low` and `high` are missing where the bootstrap has no interval (groups that do not overlap).
-    `within_margin` says whether the equivalence test is significant, `margin` in standard deviations.
     """
 
     metric: str
@@ -67,38 +53,6 @@ class Finding:
     low: float
     high: float
     p: float  # after Benjamini–Hochberg
-    within_margin: bool
-    margin: float
-
-    @property
-    def numbers(self) -> str:
-        """ "Cliff's delta −0.41, 95 % interval −0.50 to −0.31, p < 0.001"."""
-        name = DIFFERENCE[self.aspect].label
-        interval = (
-            f", 95 % interval {number(self.low)} to {number(self.high)}" if np.isfinite(self.low) else ""
-        )
-        return f"{name} {number(self.effect)}{interval}, {probability(self.p)}"
-
-    def sentence(self, names: Mapping[str, str] | None = None) -> str:
-        """The finding with its numbers; `names` says how to speak of a group ("the base model")."""
-        named = names or {}
-        a, b = (named.get(group, group) for group in (self.group_a, self.group_b))
-        metric = NAMES.get(self.metric, self.metric.replace("_", " "))
-        if self.aspect == "level":
-            default = (f"higher in {metric} than", f"lower in {metric} than", f"alike in {metric} to")
-            words, verb, what = LEVEL_WORDS.get(self.metric, default), "are ", metric
-        else:
-            words, verb, what = SPREAD_WORDS, "", f"spread of {metric} between texts"
-        within = f"within {number(self.margin, 1)} standard deviations"
-        match self.direction:
-            case "more" | "less":
-                word = words[0] if self.direction == "more" else words[1]
-                small = f", though {within}" if self.within_margin else ""
-                return f"Texts of {a} {verb}{word} those of {b}{small} ({what}: {self.numbers})."
-            case "no difference":
-                return f"Texts of {a} {verb}{words[2]} those of {b}, {within} ({what}: {self.numbers})."
-            case _:
-                return f"Whether texts of {a} and of {b} differ in {what} stays open ({self.numbers})."
 
 
 def finding(
@@ -129,8 +83,6 @@ def finding(
         low=low,
         high=high,
         p=float(difference["p_adjusted_bh"]),
-        within_margin=within,
-        margin=float(equivalence["margin"]),
     )
 
 
