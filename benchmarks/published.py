@@ -41,7 +41,7 @@ LIKE = {
     "rlhf": "mistral-7b-instruct-v0.3",
 }
 FLAGGED = 0.01  # of the models' texts have the generator's warning inside
-WATCHED = 0.2  # seconds between two looks at the processes
+WATCHED = 1.0  # seconds between two looks at the processes
 STAGES = {
     "import": ("running.make texts", "running.make surprisal"),
     "measures": ("running.make uid",),

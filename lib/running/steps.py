@@ -21,7 +21,7 @@ COMPARISON = ("lib.compare.comparison",)
 HYPOTHESES = ("lib.compare.hypotheses",)
 # Sources whose notebooks share a kernel, where nothing waits for a model: the more, the fewer kernels start,
 # and the more pages one changed source makes anew.
-BUNDLE = 4
+BUNDLE = 8
 
 code_hash = cache(imports.code_hash)  # the graph asks again and again
 
