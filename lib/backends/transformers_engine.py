@@ -1,5 +1,6 @@
 """Weights that the library transformers loads: a folder, a name on the hub, or a GGUF file."""
 
+from lib import machine
 from lib.backends import weights as files
 from lib.backends.engine import Engine
 from lib.backends.generating import Generator
@@ -25,6 +26,10 @@ def _exact(weights: Transformers) -> Transformers | None:
     return weights.model_copy(update={"dtype": "float32", "quantization": None})
 
 
+def _fills(weights: Transformers) -> int:
+    return 8 if machine.gpus() and weights.device in ("auto", "cuda") else 1
+
+
 ENGINE = Engine(
     declaration=Transformers,
     identity=files.of_transformers,
@@ -34,4 +39,5 @@ ENGINE = Engine(
     reading_module="lib.backends.transformers_scoring",
     writing_packages=("torch", "transformers", "tokenizers"),
     reading_packages=("torch", "transformers", "tokenizers"),
+    fills=_fills,
 )

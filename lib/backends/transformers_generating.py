@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from transformers import DynamicCache
 
-from lib.backends import continuing, memory, prompts, transformers_models
+from lib.backends import continuing, memory, transformers_models
 from lib.backends.continuing import Continuation, Row
 from lib.backends.drawing import draw, not_yet, uniforms
 from lib.backends.generating import UNWATCHED, Completion, Request, Watch
 from lib.backends.packed import pack
+from lib.backends.tokens import end_ids
 from lib.errors import StudyError
 from lib.params import Sampling, Transformers
 
@@ -21,22 +22,25 @@ class TransformersGenerator:
 
     def __init__(self, weights: Transformers) -> None:
         self.name = weights.model
-        self.opened = transformers_models.load(weights)
-        self.model, self.tokenizer = self.opened.model, self.opened.tokenizer
+        opened = transformers_models.load(weights)
+        self.model, self.tokens = opened.model, opened.tokens
+        tokenizer = opened.tokens.tokenizer
         self.context = (
-            getattr(self.model.config, "max_position_embeddings", None) or self.tokenizer.model_max_length
+            getattr(self.model.config, "max_position_embeddings", None) or tokenizer.model_max_length
         )
-        self.ends = _end_ids(self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id)
+        self.ends = end_ids(self.model.generation_config.eos_token_id, tokenizer.eos_token_id)
         self._prepare()
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, watch: Watch = UNWATCHED
     ) -> list[Completion]:
         """A completion per request. One that leaves no room in the model's context is an error."""
-        sent = [self._sent(request) for request in requests]
+        sent = [
+            self.tokens.sent(request.prompt, request.system_prompt, chat=request.chat) for request in requests
+        ]
         rows, completions = [], dict[int, Completion]()
         for number, (request, text) in enumerate(zip(requests, sent, strict=True)):
-            ids = self.opened.begun(text, request.prompt, chat=request.chat)
+            ids = self.tokens.begun(text, request.prompt, chat=request.chat)
             limit = min(sampling.max_tokens, self.context - len(ids))
             if limit < 1:
                 error = f"the prompt has {len(ids)} tokens and the model's context is {self.context}"
@@ -48,20 +52,6 @@ class TransformersGenerator:
             completions[row.number] = self._completion(row, new, sent[row.number])
             watch.text(row.number, completions[row.number])
         return [completions[number] for number in range(len(requests))]
-
-    def _sent(self, request: Request) -> str:
-        template = self._template if self.tokenizer.chat_template else None
-        return prompts.sent(
-            request.prompt, request.system_prompt, chat=request.chat, template=template, model=self.name
-        )
-
-    def _template(self, messages: list[prompts.Message], *, add_generation_prompt: bool) -> str:
-        return prompts.rendered(
-            self.tokenizer.get_chat_template(),
-            messages,
-            add_generation_prompt=add_generation_prompt,
-            **self.tokenizer.special_tokens_map,
-        )
 
     @torch.inference_mode()
     def _prepare(self) -> None:
@@ -156,15 +146,8 @@ class TransformersGenerator:
     def _completion(self, row: Row, new: list[int], sent: str) -> Completion:
         """The text is what the new ids add to the prompt's: decoded alone they may lose a space."""
         stopped = new[-1] in self.ends
-        before = self._decoded(row.ids)
-        text = self._decoded(row.ids + new).removeprefix(before)
+        before = self.tokens.decoded(row.ids)
+        text = self.tokens.decoded(row.ids + new).removeprefix(before)
         if not stopped:
             text = text.rstrip("\ufffd")  # a character whose last bytes were not written any more
         return Completion(text, sent, len(new), "stop" if stopped else "length")
-
-    def _decoded(self, ids: list[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-
-def _end_ids(*declared: int | list[int] | None) -> set[int]:
-    return {i for ids in declared if ids is not None for i in (ids if isinstance(ids, list) else [ids])}

@@ -1,7 +1,6 @@
 """Models and tokenizers of the library transformers, opened safely."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,12 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from lib import paths
 from lib.backends import adapters, quantised
 from lib.backends.devices import device_for, placement
-from lib.backends.prompts import around
+from lib.backends.tokens import Tokens
 from lib.backends.transformers_gguf import GGUFFile
 from lib.backends.weights import commit_of, gguf_of, local_folder
 from lib.errors import StudyError
@@ -28,37 +27,10 @@ WORKED_OUT = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attent
 
 @dataclass(frozen=True)
 class Opened:
-    """A model in evaluation mode where it runs, and its tokenizer.
-
-    `adds_bos` says whether BOS stands before what the model is given, if the tokenizer has one.
-    """
+    """A model in evaluation mode where it runs, and its tokenizer."""
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    adds_bos: bool = True
-
-    def begun(self, sent: str, prompt: str, *, chat: bool) -> list[int]:
-        """The ids of `sent` with exactly one BOS before them, if the model wants one at all.
-
-        Special tokens count as such only where a chat template wrote them; in the prompt, and in all of a
-        raw one, they are the characters that somebody wrote.
-        """
-        begin, written, end = around(sent, prompt) if chat else ("", sent, "")
-        if not chat:
-            ids = self._ids(sent, literal=True)
-        elif any(token in written for token in self._special()):
-            ids = self._ids(begin) + self._ids(written, literal=True) + self._ids(end)
-        else:
-            ids = self._ids(sent)
-        bos = self.tokenizer.bos_token_id
-        return ids if bos is None or not self.adds_bos or ids[:1] == [bos] else [bos, *ids]
-
-    def _ids(self, text: str, *, literal: bool = False) -> list[int]:
-        found: list[int] = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=literal)
-        return found
-
-    def _special(self) -> Iterable[str]:
-        return (token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
+    tokens: Tokens
 
 
 def load(weights: Transformers) -> Opened:
@@ -71,9 +43,7 @@ def load(weights: Transformers) -> Opened:
     device = device_for(weights)
     gguf = GGUFFile(file) if (file := gguf_of(weights)) else None
     name, options = _where(weights, gguf)
-    tokenizer = _tokenizer(weights, name, options)
-    if gguf:
-        gguf.mend(tokenizer)
+    tokens = _tokens(weights, name, options, gguf)
     try:
         opened: Any = AutoModelForCausalLM.from_pretrained(
             name,
@@ -101,7 +71,13 @@ def load(weights: Transformers) -> Opened:
     if weights.adapter is not None:
         model = adapters.merged(model, weights)
     _check_forward(weights.model, model)
-    return Opened(model, tokenizer, gguf.adds_bos if gguf else True)
+    return Opened(model, tokens)
+
+
+def tokens_of(weights: Transformers) -> Tokens:
+    """The tokenizer of `weights` alone. Raises StudyError if it is missing or broken."""
+    gguf = GGUFFile(file) if (file := gguf_of(weights)) else None
+    return _tokens(weights, *_where(weights, gguf), gguf)
 
 
 def _where(weights: Transformers, gguf: GGUFFile | None) -> tuple[str, dict[str, Any]]:
@@ -126,14 +102,17 @@ def _check_json(file: Path) -> None:
         raise StudyError(f"{paths.shown(file)} cannot be loaded: it is no JSON ({error}).") from error
 
 
-def _tokenizer(weights: Transformers, name: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
+def _tokens(weights: Transformers, name: str, options: dict[str, Any], gguf: GGUFFile | None) -> Tokens:
     try:
-        return AutoTokenizer.from_pretrained(name, **options)
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
     except Exception as error:
         # The library tokenizers raises nothing but Exception itself.
         if isinstance(error, (*BROKEN, StrictDataclassError)) or type(error) is Exception:
             raise _unloadable(weights, error) from error
         raise
+    if gguf:
+        gguf.mend(tokenizer)
+    return Tokens(tokenizer, weights.model, adds_bos=gguf.adds_bos if gguf else True)
 
 
 def _unloadable(weights: Transformers, error: Exception) -> StudyError:

@@ -12,9 +12,9 @@ from lib.backends import attention, memory, transformers_models
 from lib.backends.devices import devices_of
 from lib.backends.last_step import last_step
 from lib.backends.packed import pack
-from lib.backends.scoring import Encoding, Request, Scores, tile
+from lib.backends.scoring import Encoding, Request, Scores
 from lib.backends.softmax import Boundary, columns
-from lib.backends.vocabulary import BLANKS, why_no_words, without_prefix, word_begins
+from lib.backends.vocabulary import BLANKS, why_no_words, word_begins
 from lib.backends.windowed import WindowedReader
 from lib.errors import StudyError
 from lib.params import Scoring, Transformers
@@ -36,32 +36,28 @@ class TransformersScoringModel(WindowedReader):
 
     def __init__(self, weights: Transformers) -> None:
         opened = transformers_models.load(weights)
-        self.model, self.tokenizer = opened.model, opened.tokenizer
-        if not self.tokenizer.is_fast:
-            raise StudyError(
-                f"The tokenizer of {weights.model!r} gives no character offsets; "
-                f"save it as a fast tokenizer (tokenizer.json) and name that folder."
-            )
+        self.model, self.tokens = opened.model, opened.tokens
+        tokenizer = self.tokens.tokenizer
+        self.tokens.check_offsets()
         self.parameters = self.model.num_parameters()
         self.context_length = _context_length(self.model.config)
         vocabulary, width = self.model.get_output_embeddings().weight.shape
         self.vocabulary = vocabulary
-        self.bos = _bos(self.tokenizer, vocabulary, weights.model)
-        self._within = without_prefix(self.tokenizer.backend_tokenizer)
+        self.bos = self.tokens.bos(vocabulary)
         self.tokens_per_batch = max(1024, NUMBERS_OF_STATES[self.model.device.type] // width)
         self.chunk = max(64, NUMBERS_OF_LOGITS[self.model.device.type] // vocabulary)
         self._prepare(weights.model)
 
         self.word_begins = None
         self._boundary: Boundary | None = None
-        spelled = _spelled(self.tokenizer)
-        added = self.tokenizer.added_tokens_decoder
+        spelled = _spelled(tokenizer)
+        added = tokenizer.added_tokens_decoder
         self.why_no_words = why_no_words([token for i, token in spelled.items() if i not in added])
         if self.why_no_words is None:
-            self.word_begins = word_begins(spelled, self.tokenizer.all_special_ids, vocabulary)
+            self.word_begins = word_begins(spelled, tokenizer.all_special_ids, vocabulary)
             ends_word = self.word_begins.copy()
-            if (self.tokenizer.eos_token_id or 0) < vocabulary and self.tokenizer.eos_token_id is not None:
-                ends_word[self.tokenizer.eos_token_id] = True
+            if (tokenizer.eos_token_id or 0) < vocabulary and tokenizer.eos_token_id is not None:
+                ends_word[tokenizer.eos_token_id] = True
             self._boundary = Boundary.of(ends_word, self.model.device)
 
     @torch.inference_mode()
@@ -89,26 +85,7 @@ class TransformersScoringModel(WindowedReader):
         self, texts: Sequence[str], after: Sequence[str] | None = None, *, special: bool = False
     ) -> list[Encoding]:
         """See `WindowedReader.encode`."""
-        if not texts:
-            return []
-        encoded = self.tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            split_special_tokens=not special,
-            verbose=False,
-        )
-        ids, offsets = list(encoded["input_ids"]), list(encoded["offset_mapping"])
-        if after and self._within:
-            for i, (text, before) in enumerate(zip(texts, after, strict=True)):
-                if before:
-                    found = self._within.encode(text, add_special_tokens=False)
-                    ids[i], offsets[i] = found.ids, found.offsets
-        return [
-            Encoding(np.asarray(own, dtype=np.int64), *tile(len(text), [end for _, end in places]))
-            for text, own, places in zip(texts, ids, offsets, strict=True)
-        ]
+        return self.tokens.encode(texts, after, special=special)
 
     def described(self, scoring: Scoring) -> dict[str, Any]:
         """See `Reader.described`: what `WindowedReader` says, the devices, and each product's kernel."""
@@ -197,22 +174,6 @@ def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
 def _is_out_of_memory(error: BaseException) -> bool:
     kinds = (torch.OutOfMemoryError, MemoryError)
     return isinstance(error, kinds) or "can't allocate memory" in str(error)
-
-
-def _bos(tokenizer: PreTrainedTokenizerBase, vocabulary: int, name: str) -> int:
-    """BOS of the tokenizer, else its EOS; never what a configuration has by default."""
-    for bos in (tokenizer.bos_token_id, tokenizer.eos_token_id):
-        if isinstance(bos, int):
-            if bos < vocabulary:
-                return bos
-            raise StudyError(
-                f"The tokenizer of {name!r} begins a text with the token {bos}, which its model of "
-                f"{vocabulary} tokens does not have; name another scorer."
-            )
-    raise StudyError(
-        f"The tokenizer of {name!r} has neither BOS nor EOS, so the first token of a text would have no "
-        f"context; name another scorer."
-    )
 
 
 def _context_length(config: object) -> int | None:

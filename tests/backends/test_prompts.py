@@ -7,7 +7,7 @@ from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
 from lib.backends import bounded, prompts
-from lib.backends.transformers_models import Opened
+from lib.backends.tokens import Tokens
 from lib.errors import StudyError
 
 MODEL = "data/models/tiny-instruct"
@@ -75,7 +75,7 @@ def test_special_tokens_that_somebody_wrote_are_characters(chat):
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     prompt = "What does <|endoftext|> mean, and <|user|>?"
     text = f"<|user|>{prompt}<|assistant|>" if chat else prompt
-    ids = Opened(None, tokenizer).begun(text, prompt, chat=chat)
+    ids = Tokens(tokenizer, "m").begun(text, prompt, chat=chat)
     special = [tokenizer.decode([i]) for i in ids if i in tokenizer.added_tokens_decoder]
     assert special == (["<|endoftext|>", "<|user|>", "<|assistant|>"] if chat else ["<|endoftext|>"])
     assert tokenizer.decode(ids[1:]) == text

@@ -8,8 +8,8 @@ from transformers import AutoTokenizer
 from lib import paths
 from lib.backends import llama_cpp_probe, prompts
 from lib.backends.generating import Request
+from lib.backends.tokens import Tokens
 from lib.backends.transformers_gguf import GGUFFile
-from lib.backends.transformers_models import Opened
 from lib.errors import StudyError
 from lib.params import LlamaCpp
 from tests.surprisal.test_scoring import nasty_texts
@@ -42,11 +42,11 @@ def theirs(file):
 
 
 @pytest.fixture(scope="module")
-def ours(file) -> Opened:
+def ours(file) -> Tokens:
     gguf = GGUFFile(file)
     tokenizer = AutoTokenizer.from_pretrained(str(file.parent), **gguf.options())
     gguf.mend(tokenizer)
-    return Opened(None, tokenizer, gguf.adds_bos)  # type: ignore[arg-type]
+    return Tokens(tokenizer, "m", adds_bos=gguf.adds_bos)
 
 
 def test_ids_of_any_text_are_llama_cpps(ours, theirs):

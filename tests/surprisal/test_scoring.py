@@ -157,7 +157,7 @@ def test_a_text_of_50_000_tokens_is_scored_in_windows_that_keep_half_their_conte
     folder = random_model(tmp_path, "gpt2")
     model = open_scoring_model(Transformers(backend="transformers", model=str(folder)))
     ids = np.random.default_rng(1).integers(10, 4000, 70_000).tolist()
-    text = model.tokenizer.decode(ids)
+    text = model.tokens.tokenizer.decode(ids)
     table = score_rows(model, Scoring(), [Text("long", "", text)]).tokens.to_pandas()
     assert len(table) >= 50_000
     assert "".join(table["token"]) == text
@@ -174,9 +174,9 @@ def test_a_text_of_50_000_tokens_is_scored_in_windows_that_keep_half_their_conte
 
 def test_special_tokens_in_a_text_are_text(tmp_path):
     model = open_scoring_model(TINY)
-    special = model.tokenizer.bos_token
+    special = model.tokens.tokenizer.bos_token
     encoding = model.encode([f"before {special} after"])[0]
-    assert not set(encoding.ids) & set(model.tokenizer.all_special_ids)
+    assert not set(encoding.ids) & set(model.tokens.tokenizer.all_special_ids)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -198,7 +198,7 @@ def test_words_sum_to_the_tokens_and_the_boundary_terms(texts):
     found = score_rows(model, Scoring(), rows)
     tokens, words = found.tokens.to_pandas(), found.words.to_pandas()
     reference = open_double()
-    begins = [i for i, yes in enumerate(model.word_begins) if yes] + [model.tokenizer.eos_token_id]
+    begins = [i for i, yes in enumerate(model.word_begins) if yes] + [model.tokens.tokenizer.eos_token_id]
     for i, text in enumerate(texts):
         own, own_words = tokens[tokens["doc_id"] == str(i)], words[words["doc_id"] == str(i)]
         assert own_words["surprisal_uncorrected"].sum() == pytest.approx(own["surprisal"].sum(), abs=1e-3)
