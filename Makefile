@@ -20,8 +20,8 @@ study: $(INSTALLED)  ## run the study: texts, surprisal, metrics, comparisons, r
 status: $(INSTALLED)  ## what of the study is done, stale or missing, and why
 	@$(BIN)/python -m lib.running.status '$(STUDY)'
 
-plan: $(INSTALLED)  ## what the study would find, before it runs (PILOT=a finished study, PROMPTS=how many)
-	@$(BIN)/python -m lib.running.plan '$(STUDY)' $(if $(PILOT),--pilot '$(PILOT)') $(if $(PROMPTS),--prompts '$(PROMPTS)')
+plan: $(INSTALLED)  ## what the study would find, before it runs and what it costs (PILOT=a finished study, PROMPTS=how many, SPEEDS=yes)
+	@$(BIN)/python -m lib.running.plan '$(STUDY)' $(if $(PILOT),--pilot '$(PILOT)') $(if $(PROMPTS),--prompts '$(PROMPTS)') $(if $(SPEEDS),--speeds)
 
 register: $(INSTALLED)  ## fix the study's hypotheses, sources, samples and margins in a file, before the run
 	@$(BIN)/python -m lib.running.register '$(STUDY)'

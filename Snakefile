@@ -24,7 +24,7 @@ study = repository.narrowed(STUDY, declared)
 # What a machine that runs jobs has; a profile says so of a cluster's nodes.
 PROCESSORS = int(config.get("processors", machine.processors()))
 MEMORY = int(config.get("mem_mb", machine.memory()))
-GPUS = int(config.get("gpus", len(resources.gpus())))
+GPUS = int(config.get("gpus", len(machine.gpus())))
 SHARDS = int(config.get("shards", 1))  # jobs that share what one source writes, or a scorer reads of it
 PAIRS = repository.pairs(STUDY, study)  # the (dataset, source) that there are
 ROOT = paths.root()
@@ -104,16 +104,16 @@ def shards(stamp, weights):
     return asked
 
 
-def memory(weights):
-    return need(lambda asked: min(resources.memory_of(asked), MEMORY), weights, READING)
-
-
 def processors(weights):
     return need(lambda asked: resources.threads_of(asked, PROCESSORS), weights, 1)
 
 
-def gpus(weights):
-    return need(lambda asked: int(GPUS > 0 and resources.takes_gpu(asked)), weights, 0)
+def needs(weights):
+    """The resources of a job that opens `weights`."""
+    return {
+        "mem_mb": need(lambda asked: min(resources.memory_of(asked), MEMORY), weights, READING),
+        "gpu": need(lambda asked: min(resources.gpus_of(asked), GPUS), weights, 0),
+    }
 
 
 OF_TEXTS = "data/texts/{dataset}/.{source}.shard-{shard}-of-" + str(SHARDS)
@@ -190,8 +190,7 @@ rule generate:
         follows=lambda wildcards: steps.texts(STUDY, study, wildcards.dataset, wildcards.source),
     threads: processors(written_by)
     resources:
-        mem_mb=memory(written_by),
-        gpu=gpus(written_by),
+        **needs(written_by),
     shell:
         MAKE + " texts" + OF_SOURCE + " --gpu {resources.gpu} && touch {output:q}"
 
@@ -208,8 +207,7 @@ rule surprisal:
         follows=lambda wildcards: steps.surprisal(STUDY, wildcards.dataset, wildcards.source, wildcards.scorer),
     threads: processors(read_by)
     resources:
-        mem_mb=memory(read_by),
-        gpu=gpus(read_by),
+        **needs(read_by),
     shell:
         MAKE + " surprisal" + OF_SCORER + " --gpu {resources.gpu} && touch {output:q}"
 
@@ -224,8 +222,7 @@ if SHARDS > 1:
             temp(touch(OF_TEXTS)),
         threads: processors(written_by)
         resources:
-            mem_mb=memory(written_by),
-            gpu=gpus(written_by),
+            **needs(written_by),
         shell:
             MAKE + " texts" + OF_SOURCE + " --gpu {resources.gpu} --shard {wildcards.shard}/{SHARDS}"
 
@@ -237,8 +234,7 @@ if SHARDS > 1:
             temp(touch(OF_SURPRISALS)),
         threads: processors(read_by)
         resources:
-            mem_mb=memory(read_by),
-            gpu=gpus(read_by),
+            **needs(read_by),
         shell:
             MAKE + " surprisal" + OF_SCORER + " --gpu {resources.gpu} --shard {wildcards.shard}/{SHARDS}"
 

@@ -1,7 +1,9 @@
-"""What this machine has, as far as this process may use it: processors and memory."""
+"""What this machine has, as far as this process may use it: processors, memory, GPUs."""
 
 import os
 import platform
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -56,3 +58,30 @@ def _cpuinfo() -> dict[str, str]:
         return {}
     lines = (line.partition(":") for line in _CPUINFO.read_text().partition("\n\n")[0].splitlines())
     return {name.strip(): value.strip() for name, _, value in lines}
+
+
+@cache
+def gpus() -> tuple[str, ...]:
+    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
+    return _asked("index")
+
+
+def gpu_names() -> tuple[str, ...]:
+    """What `gpus` are, as their maker calls them."""
+    return _asked("name")[: len(gpus())]
+
+
+def _asked(field: str) -> tuple[str, ...]:
+    """A field of every GPU, of NVIDIA's own tool."""
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    listed = subprocess.run(
+        ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return tuple(line.strip() for line in listed.stdout.splitlines()) if listed.returncode == 0 else ()

@@ -131,9 +131,24 @@ def running_lock() -> Path:
     return root() / "data" / ".running.lock"
 
 
+def speeds() -> Path:
+    """How fast models were in short runs, by kind of device."""
+    return root() / "data" / "speeds.json"
+
+
 def gpu_lock(host: str, name: str) -> Path:
     """Held by the job that uses the GPU `name` of the machine `host`."""
     return root() / "data" / f".gpu-{host}-{name}.lock"
+
+
+def server_state(host: str, device: str) -> Path:
+    """Where the server is that a study keeps on a device of `host`."""
+    return root() / "data" / ".servers" / f"{host}-{device}.json"
+
+
+def server_log(model: str) -> Path:
+    """What the server of a model says."""
+    return root() / "rendered" / "servers" / f"{model.strip('/').replace('/', '-')}.log"
 
 
 def failed_log(step: str, name: str) -> Path:

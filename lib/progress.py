@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from tqdm import tqdm
@@ -59,6 +60,25 @@ def running(name: str) -> Iterator[None]:
     finally:
         del os.environ[FILE]
         file.unlink(missing_ok=True)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """While it lasts, the bar says for `what` it waits, and since when; nobody knows for how long."""
+    with Bar(desc=what, bar_format="{desc}: {elapsed}") as bar:
+        ended = Event()
+
+        def tick() -> None:
+            while not ended.wait(1):
+                bar.set_postfix_str(f"{what}, {bar.format_interval(bar.format_dict['elapsed'])}")
+
+        watch = Thread(target=tick, daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watch.join()
 
 
 def lines(folder: Path) -> list[str]:

@@ -334,7 +334,8 @@ def _table(rows: pd.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:
 class Parts:
     """The parts of an output that is being made, numbered from 0.
 
-    Parts left by a run with another record count as missing; `fresh` removes all that are there. A
+    Parts left by a run with another record, or of another `size`, count as missing; `fresh` removes all that
+    are there. A
     `shard` (i, n) makes every n-th part from the i-th on, 0 ≤ i < n; others make the rest and join them.
     """
 
@@ -343,11 +344,12 @@ class Parts:
         path: Path,
         schema: pa.Schema,
         made: Record,
+        size: int = 0,
         *,
         fresh: bool = False,
         shard: tuple[int, int] | None = None,
     ) -> None:
-        self.path, self.schema, self.made = path, schema, made
+        self.path, self.schema, self.made, self.size = path, schema, made, size
         self.shard = shard
         self.folder = path.with_name(f".{path.name}.parts")
         if fresh:
@@ -382,4 +384,4 @@ class Parts:
         return (read_table(self._file(number), THE_STEP) for number in range(count))
 
     def _file(self, number: int) -> Path:
-        return self.folder / f"{number:06}.parquet"
+        return self.folder / f"{number:06}-{self.size}.parquet"

@@ -19,6 +19,7 @@ ROOMS = (
         "packages",
         "paths",
         "machine",
+        "processes",
         "imports",
         "seal",
         "earlier",

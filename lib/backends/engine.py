@@ -8,6 +8,8 @@ from lib.backends.generating import Generator
 from lib.backends.scoring import Reader
 from lib.params.declared import Declared
 
+TEXTS_PER_PART = 8  # about so many are in the least part of step 02
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -18,7 +20,8 @@ class Engine:
     `writer` and `reader` open them, None for what the engine cannot do. The packages, and
     `reading_module` with what it imports, decide the results.
     `exact` gives the same weights in float32, to measure a deviation from, or None. `asked_only` are fields
-    that say how the engine is asked and change no result. A `remote` engine runs elsewhere: what failed
+    that say how the engine is asked and change no result. `fills` says how many of the least parts of step 02
+    it takes to fill the engine's batches. A `remote` engine runs elsewhere: what failed
     may work another time, and seconds are its own.
     """
 
@@ -31,6 +34,7 @@ class Engine:
     writing_packages: tuple[str, ...] = ()
     reading_packages: tuple[str, ...] = ()
     asked_only: frozenset[str] = frozenset()
+    fills: Callable[[Any], int] = lambda weights: 1
     remote: bool = False
 
     @property

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lib.backends import llama_cpp_engine, openai_engine, transformers_engine
+from lib.backends import llama_cpp_engine, openai_engine, transformers_engine, vllm_engine
 from lib.backends.engine import Engine
 from lib.backends.generating import Generator
 from lib.backends.scoring import Reader
@@ -19,8 +19,8 @@ def add(engine: Engine) -> None:
     declare_weights(engine.declaration)
 
 
-for _engine in (transformers_engine.ENGINE, llama_cpp_engine.ENGINE, openai_engine.ENGINE):
-    add(_engine)
+for _module in (transformers_engine, llama_cpp_engine, openai_engine, vllm_engine):
+    add(_module.ENGINE)
 
 
 def engine_of(weights: Declared) -> Engine:

@@ -50,17 +50,17 @@ class Asked(NamedTuple):
 
 
 class Server:
-    """The server behind `weights`. The key comes from the environment and goes nowhere else.
+    """The server behind `weights`. Its key is given or in the environment, and goes nowhere else.
 
     Raises StudyError if the client is not installed.
     """
 
-    def __init__(self, weights: OpenAI) -> None:
+    def __init__(self, weights: OpenAI, key: str | None = None) -> None:
         self.weights = weights
         self.openai: Any = extras.need("openai", "server", "Models behind a server")
         self.client = self.openai.OpenAI(
             base_url=weights.base_url,
-            api_key=os.environ.get(weights.api_key_variable) or "none",
+            api_key=key or os.environ.get(weights.api_key_variable) or "none",
             timeout=weights.timeout,
             max_retries=0,  # asking again is done here, where its number is known
         )

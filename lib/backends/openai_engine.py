@@ -1,6 +1,6 @@
 """A model behind an OpenAI-compatible server."""
 
-from lib.backends.engine import Engine
+from lib.backends.engine import TEXTS_PER_PART, Engine
 from lib.backends.generating import Generator
 from lib.backends.scoring import Reader
 from lib.params import OpenAI, Transformers
@@ -31,4 +31,5 @@ ENGINE = Engine(
     reading_module="lib.backends.openai_scoring",  # the server writes and scores
     asked_only=frozenset({"concurrency", "timeout", "api_key_variable"}),
     remote=True,
+    fills=lambda weights: -(-weights.concurrency // TEXTS_PER_PART),
 )

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -58,16 +58,7 @@ class ServerGenerator:
                 "`sampling`."
             )
         with ThreadPoolExecutor(self.concurrency) as pool:
-            asked = [pool.submit(self._completion, request, sampling) for request in requests]
-            numbers = {one: number for number, one in enumerate(asked)}
-            try:
-                for one in as_completed(asked):
-                    watch.tokens(one.result().tokens)
-                    watch.text(numbers[one], one.result())
-                return [one.result() for one in asked]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            return completions(pool, lambda request: self._completion(request, sampling), requests, watch)
 
     def _completion(self, request: Request, sampling: Sampling) -> Completion:
         began = perf_counter()
@@ -124,6 +115,25 @@ class ServerGenerator:
         if self.weights.extra_body:
             settings["extra_body"] = self.weights.extra_body
         return settings
+
+
+def completions(
+    pool: ThreadPoolExecutor,
+    completion: Callable[[Request], Completion],
+    requests: Sequence[Request],
+    watch: Watch,
+) -> list[Completion]:
+    """What `completion` makes of each request, as many at a time as `pool` has threads."""
+    asked = [pool.submit(completion, request) for request in requests]
+    numbers = {one: number for number, one in enumerate(asked)}
+    try:
+        for one in as_completed(asked):
+            watch.tokens(one.result().tokens)
+            watch.text(numbers[one], one.result())
+        return [one.result() for one in asked]
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
 
 
 _REFUSES_ROLE = re.compile(

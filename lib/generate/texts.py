@@ -115,8 +115,8 @@ def write_shard(run: Run, shard: tuple[int, int]) -> int:
     """Write every n-th of the missing texts from the i-th on, `shard` being (i, n); how many those are.
 
     Shards may be written at the same time, on machines that share the folder; `generate_texts` then
-    joins them to the bytes that it would have written alone. Raises StudyError as it does, and for
-    more shards than texts.
+    joins them to the bytes that it would have written alone. Raises StudyError as it does, and the first
+    shard where there are more of them than texts.
     """
     if run.study.imported or not isinstance(run.source, Model):
         return 0
@@ -124,7 +124,7 @@ def write_shard(run: Run, shard: tuple[int, int]) -> int:
     documents = _documents(run)
     made = _record(run, documents)
     tasks = list(tasks_of(documents, run.samples))
-    if shard[1] > len(tasks):
+    if shard[1] > len(tasks) and shard[0] == 0:
         raise StudyError(
             f"{run.source_name!r} writes {len(tasks)} texts, which {shard[1]} shards cannot share; "
             f"give at most {len(tasks)}."

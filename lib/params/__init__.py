@@ -31,6 +31,7 @@ from lib.params.sources import (
     Scoring,
     Source,
     Transformers,
+    Vllm,
     Weights,
 )
 from lib.params.studies import Comparison, Import, Study, UidSettings, load_study
@@ -66,6 +67,7 @@ __all__ = [
     "TextClass",
     "Transformers",
     "UidSettings",
+    "Vllm",
     "Weights",
     "WordList",
     "language_of",

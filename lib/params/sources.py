@@ -96,8 +96,29 @@ class OpenAI(Declared):
     )
 
 
-Weights = Annotated[Transformers | LlamaCpp | OpenAI, Field(discriminator="backend")]
-_KINDS: list[type[Declared]] = [Transformers, LlamaCpp, OpenAI]
+class Vllm(Declared):
+    """Weights that vLLM serves: a folder with safetensors or a name on the hub; a study starts the server."""
+
+    backend: Literal["vllm"]
+    model: str
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    context_length: int | None = Field(None, ge=8, description="tokens; the model's own by default")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that share one model")
+    concurrency: int = Field(64, ge=1, le=1024, description="texts at once")
+    memory_share: float = Field(0.8, gt=0, le=0.95, description="of a GPU's memory")
+    timeout: float = Field(1800, gt=0, description="seconds for one answer, waiting for its turn included")
+    options: tuple[str, ...] = Field((), description="more of what `vllm serve` takes, word by word")
+
+    @model_validator(mode="after")
+    def _is_served_as_it_is(self) -> Self:
+        if self.model.endswith(".gguf"):
+            raise ValueError("a GGUF file is for `backend: llama_cpp`; vLLM takes a folder with safetensors")
+        return self
+
+
+Weights = Annotated[Transformers | LlamaCpp | OpenAI | Vllm, Field(discriminator="backend")]
+_KINDS: list[type[Declared]] = [Transformers, LlamaCpp, OpenAI, Vllm]
 
 
 def declare_weights(kind: type[Declared]) -> None:

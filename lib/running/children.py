@@ -8,7 +8,6 @@ outright it cannot stop anything; a watcher does, to whom the end of a pipe says
 """
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -17,9 +16,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-import psutil
+from lib.processes import stop
 
-PATIENCE = 5.0  # seconds from asking a process to end to ending it
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -51,33 +49,6 @@ def started(command: list[str], **given: Any) -> Iterator[subprocess.Popen[str]]
             stop(process.pid)
             watcher.kill()
             watcher.communicate()
-
-
-def stop(pid: int) -> None:
-    """End process `pid`, its group and everything below it; what does not end when asked is killed."""
-    try:
-        tree = [process := psutil.Process(pid), *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        tree = []
-    known = {process.pid for process in tree}
-    tree += [process for process in _group(pid) if process.pid not in known]
-    for process in tree:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, left = psutil.wait_procs(tree, timeout=PATIENCE)
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-
-
-def _group(leader: int) -> list[psutil.Process]:
-    """The processes of the group that `leader` leads or led: its orphans are in it still."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getpgid(process.pid) == leader:
-                found.append(process)
-    return found
 
 
 @contextlib.contextmanager

@@ -12,17 +12,19 @@ import re
 import shlex
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lib import paths, progress
+from lib import machine, paths, progress
+from lib.backends import vllm_server
 from lib.errors import StudyError
+from lib.params import Vllm, load_scorer, load_source
 from lib.running.noted import note
-from lib.running.resources import gpus
 
 STEPS = ("texts", "surprisal", "uid", "compare", "hypotheses")
 WAY_OUT = {
@@ -40,12 +42,13 @@ def main() -> int:
     parser.add_argument(
         "--shard", help="1/4: the first of four that share the work; without, they are joined"
     )
-    parser.add_argument("--gpu", type=int, default=0, help="how many GPUs it may use: 0 or 1")
+    parser.add_argument("--gpu", type=int, default=0, help="how many GPUs it may use")
     arguments = parser.parse_args()
     try:
         # Shards of one source run side by side, each with a line of its own.
         name = " ".join(filter(None, [progress.name_of(arguments.step, dict(arguments.p)), arguments.shard]))
-        with progress.running(name), _device(arguments.gpu):
+        serves = bool(arguments.gpu) and _serves(arguments.step, dict(arguments.p))
+        with progress.running(name), _devices(arguments.gpu, serves=serves):
             make(arguments.step, dict(arguments.p), arguments.shard)
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -160,28 +163,50 @@ def given(parameters: Mapping[str, str]) -> list[str]:
     return [f"-p {name} {shlex.quote(value)}" for name, value in parameters.items()]
 
 
-@contextmanager
-def _device(wanted: int) -> Iterator[None]:
-    """While it lasts, a GPU that no other job of this machine has is the one that torch sees.
+def _serves(step: str, given: Mapping[str, str]) -> bool:
+    """Whether a step's model is one that vLLM serves."""
+    declared = load_source(given["model"]) if step == "texts" else load_scorer(given["scorer"])
+    return isinstance(getattr(declared, "weights", None), Vllm)
 
-    Slurm gives each of its jobs a GPU itself, under a name that others have, too.
+
+@contextmanager
+def _devices(wanted: int, *, serves: bool) -> Iterator[None]:
+    """While it lasts, `wanted` GPUs that no other job of this machine has are those that torch sees.
+
+    They are free of servers, unless the job `serves` a model itself.
+
+    Slurm gives each of its jobs GPUs itself, under names that others have, too.
     """
-    if not wanted or not gpus() or "SLURM_JOB_ID" in os.environ:
+    if not wanted or not machine.gpus() or "SLURM_JOB_ID" in os.environ:
         yield
         return
-    while True:
-        for name in gpus():
-            lock = FileLock(paths.gpu_lock(socket.gethostname(), name))
-            try:
-                lock.acquire(timeout=0.2)
-            except Timeout:
-                continue
-            os.environ["CUDA_VISIBLE_DEVICES"] = name
-            try:
-                yield
-            finally:
-                lock.release()
-            return
+    while len(held := _free_gpus(wanted)) < wanted:  # never some of them: another job may wait for those
+        time.sleep(0.2)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
+    machine.gpus.cache_clear()
+    if not serves:
+        for name in held:  # a server that the job before used, and that waits for another
+            vllm_server.end_on(name)
+    try:
+        yield
+    finally:
+        for lock in held.values():
+            lock.release()
+
+
+def _free_gpus(wanted: int) -> dict[str, FileLock]:
+    """The locks of so many free GPUs by name, or none."""
+    held: dict[str, FileLock] = {}
+    for name in machine.gpus():
+        lock = FileLock(paths.gpu_lock(socket.gethostname(), name))
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+            held[name] = lock
+        if len(held) == wanted:
+            return held
+    for lock in held.values():
+        lock.release()
+    return {}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,12 @@ from lib.errors import StudyError
 from lib.figures import power as figures
 from lib.params import Study
 from lib.reports import page
+from lib.running import cost
 from lib.running.check import checked_study
+
+UNMEASURED = (
+    "`make plan SPEEDS=yes` measures, by short runs, how fast the models write and read on this machine."
+)
 
 
 def main() -> int:
@@ -32,17 +37,32 @@ def main() -> int:
         "--correlation", type=float, help="between two sources' texts of a prompt; 0.3 by default"
     )
     parser.add_argument("--chance", type=float, help="share of variance that is the sample's; 0.5 by default")
+    parser.add_argument("--speeds", action="store_true", help="measure how fast the models are here")
     given = parser.parse_args()
     began = monotonic()
     try:
         study = checked_study(given.study)
-        table, file = plan(given.study, study, given.pilot, given.prompts, given.correlation, given.chance)
+        for failed in cost.measure(study) if given.speeds else []:
+            print(failed, file=sys.stderr)
+        price = None if study.imported else cost.table(study)
+        if price is not None and not study.hypotheses:
+            print(_plain(price))
+            return 0
+        table, file = plan(
+            given.study, study, given.pilot, given.prompts, given.correlation, given.chance, price=price
+        )
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(table.to_markdown(index=False, tablefmt="plain"))
+    print(_plain(table))
+    if price is not None:
+        print(f"\n{_plain(price)}\n{UNMEASURED if 'not measured' in set(price['device']) else ''}")
     print(f"\nPlanned in {monotonic() - began:.0f} s: {paths.shown(file)}")
     return 0
+
+
+def _plain(table: pd.DataFrame) -> str:
+    return table.to_markdown(index=False, tablefmt="plain")
 
 
 def plan(
@@ -53,8 +73,9 @@ def plan(
     correlation: float | None = None,
     chance: float | None = None,
     studies: int = STUDIES,
+    price: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, Path]:
-    """The table of a study's plan, and the page that is written with its figures.
+    """The table of a study's plan, and the page that is written with its figures and its `price`.
 
     Raises StudyError for a study without hypotheses, numbers that cannot be, or a pilot without measures.
     """
@@ -92,6 +113,8 @@ def plan(
         sentences=sentences,
         columns=list(shown.columns),
         rows=shown.to_numpy().tolist(),
+        price=None if price is None else {"columns": list(price.columns), "rows": price.to_numpy().tolist()},
+        unmeasured=UNMEASURED,
         charts=charts,
         vega=page.vega_bundle(),
         hydrate=page.hydrate_script(),

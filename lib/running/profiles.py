@@ -4,7 +4,6 @@ Its `config` says what a node offers one job at most: `processors`, `mem_mb` and
 """
 
 import importlib.util
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from lib.errors import StudyError, nearest
 from lib.params import yaml_files
 
 PROFILES = Path(__file__).parents[2] / "profiles"
-OF_SLURM = re.compile(r"slurmstepd\S*: error: (?:\*\*\* (JOB .*?) \*\*\*|(Detected .*oom.*))")
 LEAST = {"processors": 1, "mem_mb": 1, "gpus": 0}  # what `config` names of a node
 
 
@@ -27,6 +25,7 @@ class Profile:
 
     folder: Path
     config: dict[str, int]
+    slurm: bool
 
 
 def load_profile(name: str) -> Profile:
@@ -54,24 +53,7 @@ def load_profile(name: str) -> Profile:
             )
     if declared.get("executor") == "slurm":
         _check_slurm(paths.shown(file), node, _section(file, declared, "default-resources"))
-    return Profile(folders[name], {key: node[key] for key in LEAST})
-
-
-def job_logs() -> set[Path]:
-    """The logs of Slurm's jobs that there are: of failed ones, since those of others are deleted."""
-    return set((paths.root() / ".snakemake" / "slurm_logs").rglob("*.log"))
-
-
-def failed_jobs(said: tuple[str, ...], earlier: set[Path]) -> list[str]:
-    """What failed jobs without a log in `earlier` said: lines that begin as one of `said`, or Slurm's own."""
-    found = []
-    for log in sorted(job_logs() - earlier):
-        text = log.read_text(errors="replace")
-        own = [line for line in text.splitlines() if line.startswith(said)]
-        slurms = [f"error: {''.join(parts)}" for parts in OF_SLURM.findall(text)]
-        found += own or slurms[:1] or ["error: A job ended without a word; its node may be gone."]
-        found.append(f"  the job's log: {paths.shown(log)}")
-    return found
+    return Profile(folders[name], {key: node[key] for key in LEAST}, declared.get("executor") == "slurm")
 
 
 def _section(file: Path, declared: object, name: str) -> dict[str, Any]:
@@ -103,7 +85,8 @@ def _check_slurm(file: str, node: dict[str, int], defaults: dict[str, Any]) -> N
         known = nearest(str(partition), partitions)
         raise StudyError(f"{file} names the partition {partition!r}, which this Slurm does not have; {known}")
     asked = [f"--cpus-per-task={node['processors']}", f"--mem={node['mem_mb']}"]
-    asked += [f"--gpus={defaults.get('gpu_model', '')}:1".replace("=:", "=")] if node["gpus"] else []
+    model = f"{defaults['gpu_model']}:" if defaults.get("gpu_model") else ""
+    asked += [f"--gpus={model}{node['gpus']}"] if node["gpus"] else []
     asked += [f"--{name}={value}" for name, value in _options(defaults)]
     said = _said("sbatch", "--test-only", *asked, "--wrap=true")
     if said.returncode:

@@ -1,22 +1,22 @@
-"""What a job needs of a machine, and what a machine has: processors, memory, GPUs."""
+"""What a job needs of a machine: processors, memory, GPUs."""
 
-import os
-import shutil
-import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from lib import paths
+from lib.backends import vllm_server
 from lib.backends.engines import engine_of
 from lib.errors import StudyError
 from lib.machine import MEGABYTE
-from lib.params import LlamaCpp, Transformers, Weights
+from lib.params import LlamaCpp, Model, Study, Transformers, Vllm, Weights, load_scorer, load_source
 
 LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is loaded
 BATCH = 600  # MB of activations and logits of a batch, measured with the demo's models
 SPARE = 1.2  # of the weights: what is packed or converted stands beside them for a while
 BYTES_OF_DTYPE = {"float32": 4, "bfloat16": 2, "float16": 2}
 BYTES_OF_QUANTISED = {"8bit": 1, "4bit": 0.5}
+ALL = 1_000  # GPUs: as many as there are
 UNKNOWN = 2_000  # MB of weights that nobody has fetched yet
 MB_PER_THREAD = 256  # of weights; a smaller model is no faster on two processors, two of them are
 
@@ -25,6 +25,8 @@ def memory_of(weights: Weights) -> int:
     """MB that a process takes which writes or scores with `weights`, as far as their files tell."""
     if engine_of(weights).remote:
         return LIBRARIES // 2
+    if isinstance(weights, Vllm):
+        return 3 * LIBRARIES + 1_000 * vllm_server.cache_of_processors() + round(SPARE * size_of(weights))
     return LIBRARIES + BATCH + round(SPARE * size_of(weights))
 
 
@@ -35,9 +37,34 @@ def threads_of(weights: Weights, most: int) -> int:
     return max(1, min(most, size_of(weights) // MB_PER_THREAD))
 
 
-def takes_gpu(weights: Weights) -> bool:
-    """Whether the engine of `weights` runs on a GPU where it is given one."""
-    return isinstance(weights, Transformers) and weights.device in ("auto", "cuda")
+def gpus_of(weights: Weights) -> int:
+    """How many GPUs the engine of `weights` uses, where there are any."""
+    match weights:
+        case Transformers(device_map="auto"):
+            return ALL
+        case Transformers(device="auto" | "cuda"):
+            return 1
+        case Vllm():
+            return weights.tensor_parallel
+    return 0
+
+
+def unmet(study: Study, shards: int, there: int) -> Iterator[str]:
+    """What of `study` cannot run in so many `shards`, or where one job has at most `there` GPUs."""
+    sources = {name: load_source(name) for name in study.sources}
+    scorers = {name: load_scorer(name) for name in study.scorers}
+    has = f"{there or 'no'} GPU{'s' * (there > 1)}"
+    for name, declared in (sources | scorers).items():
+        match getattr(declared, "weights", None):
+            case Transformers(device="cuda") if not there:
+                yield f"{name!r} asks for a GPU, and a job has {has} here; take `device: cuda` out of it."
+            case Vllm(tensor_parallel=wanted) if wanted > max(there, 1):
+                yield f"{name!r} asks for {wanted} GPUs, and a job has {has} here; lower `tensor_parallel`."
+    for name, source in sources.items():
+        if isinstance(source, Model):
+            most = source.sampling.generate * (study.samples if source.sampling.temperature else 1)
+            if shards > most:
+                yield f"{name!r} writes {most} texts, which {shards} shards cannot share; give fewer."
 
 
 def size_of(weights: Weights) -> int:
@@ -48,6 +75,8 @@ def size_of(weights: Weights) -> int:
             return file.stat().st_size // MEGABYTE if weights.repo is None and file.is_file() else UNKNOWN
         case Transformers():
             return _size_loaded(weights)
+        case Vllm():
+            return _size_loaded(vllm_server.plain(weights).model_copy(update={"dtype": weights.dtype}))
     return UNKNOWN
 
 
@@ -93,20 +122,3 @@ def _cached(weights: Transformers) -> list[Path]:
     snapshots = Path(HF_HUB_CACHE) / f"models--{weights.model.replace('/', '--')}" / "snapshots"
     folders = sorted(snapshots.glob(weights.revision or "*"), key=lambda folder: folder.stat().st_mtime)
     return list(folders[-1].glob("*.safetensors")) if folders else []
-
-
-@cache
-def gpus() -> tuple[str, ...]:
-    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
-    if shutil.which("nvidia-smi") is None:
-        return ()
-    listed = subprocess.run(
-        ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return tuple(listed.stdout.split()) if listed.returncode == 0 else ()

@@ -14,7 +14,7 @@ from lib import paths
 from lib.datasets import repository
 from lib.errors import StudyError
 from lib.params import Study
-from lib.running import steps
+from lib.running import slurm, steps
 from lib.running.check import checked_study
 from lib.running.study import snakemake_command
 
@@ -48,17 +48,19 @@ def main() -> int:
 
 
 def status(name: str) -> pd.DataFrame:
-    """Columns `step`, `of`, `state` (done, stale or missing) and `why`, one row per step of the study.
+    """Columns `step`, `of`, `state` and `why`, one row per step of the study.
+
+    A state is done, stale or missing; of jobs on a cluster waiting, running or failed.
 
     Raises StudyError for whatever is wrong with what the study declares, a line for each.
     """
     study = checked_study(name)
     there = repository.narrowed(name, study)
     planned = dict(_planned(name, study, steps.bundles(name, there)))
-    rows = []
+    rows, jobs = [], slurm.jobs()
     for step, about in _steps(name, there):
         reason = planned.get((step, about))
-        state, why = ("done", "") if reason is None else _state(reason)
+        state, why = ("done", "") if reason is None else _on_cluster(step, about, jobs) or _state(reason)
         rows.append({"step": STEPS.get(step, step), "of": " ".join(about), "state": state, "why": why})
     for lack in repository.lacking(name, study).itertuples():
         of = " ".join(each for each in (lack.dataset, lack.source) if each != "–")
@@ -116,6 +118,21 @@ def _planned(
             yield from ((("source_reports", (dataset, source)), why) for source in sources)
         else:
             yield (rule, tuple(values[name] for name in WILDCARDS if name in values)), why
+
+
+def _on_cluster(rule: str, about: tuple[str, ...], jobs: Sequence[slurm.Job]) -> tuple[str, str] | None:
+    """Whether a step that is not done waits, runs or has failed on a cluster, with the path of its log."""
+    wildcards = "_".join((*about[2:], *about[:2]))  # a scorer comes first in paths
+    of_step = (f"rule_{rule}/{wildcards}", f"rule_{rule}_shard/{wildcards}_")
+    mine = [job for job in jobs if job.name == of_step[0] or job.name.startswith(of_step[1])]
+    running = [job for job in mine if not job.waits]
+    if running:
+        return "running", f"its log: {paths.shown(running[0].log)}"
+    if mine:
+        return "waiting", f"in Slurm: {mine[0].why}"
+    if logs := slurm.logs_of(rule, wildcards):
+        return "failed", f"{slurm.last_words(logs[-1])[-1].removeprefix('error: ')} ({paths.shown(logs[-1])})"
+    return None
 
 
 def _state(reason: str) -> tuple[str, str]:

@@ -19,14 +19,15 @@ from rich.live import Live
 from rich.text import Text
 
 from lib import machine, packages, paths, progress
+from lib.backends import vllm_server
 from lib.datasets import repository
 from lib.errors import StudyError
 from lib.params import Study, load_study
-from lib.running import children, resources
+from lib.running import children, resources, slurm
 from lib.running.alone import alone
 from lib.running.check import checked_study, packages_of
 from lib.running.noted import made_by_hand
-from lib.running.profiles import Profile, failed_jobs, job_logs, load_profile
+from lib.running.profiles import Profile, load_profile
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 QUARTO_HINT = (
@@ -77,6 +78,9 @@ def run_study(name: str, shards: str = "1", profile: str = "") -> int:
     if not shards.isdecimal() or int(shards) < 1:
         raise StudyError(f"SHARDS is {shards!r}, but must be a whole number from 1 on.")
     elsewhere = load_profile(profile) if profile else None
+    gpus = elsewhere.config["gpus"] if elsewhere else len(machine.gpus())
+    if not study.imported and (unmet := list(resources.unmet(study, int(shards), gpus))):
+        raise StudyError("\n".join(unmet))
     started = time.monotonic()
     for row in repository.lacking(name, study).itertuples():
         print(f"  not there  {row.dataset} {row.source}: {row.why}")
@@ -108,7 +112,7 @@ def snakemake_command(name: str, study: Study, shards: int = 1, profile: Profile
     if profile is None:
         # What there is; a job waits until what it needs is free.
         command += ["--cores", str(machine.processors())]
-        command += ["--resources", f"mem_mb={machine.memory()}", f"gpu={len(resources.gpus())}"]
+        command += ["--resources", f"mem_mb={machine.memory()}", f"gpu={len(machine.gpus())}"]
     else:
         command += ["--workflow-profile", str(profile.folder)]
         told |= profile.config  # here, since these take the place of the profile's own
@@ -125,15 +129,19 @@ def snakemake(name: str, study: Study, shards: int = 1, profile: Profile | None 
     """
     command = snakemake_command(name, study, shards, profile)
     command += ["--quiet", "host", "progress", "reason", "rules"]
-    earlier = job_logs()
+    queue = slurm.Queue() if profile and profile.slurm else None
+    earlier = slurm.job_logs()
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(dir=_shared_folder() if profile else None) as folder:
         environment = os.environ | {"PYTHONWARNINGS": "ignore", "QUARTO_PYTHON": sys.executable}
         if profile:
             environment["TQDM_MININTERVAL"] = "5"  # seconds: many bars on one shared file system
         environment[progress.FOLDER] = folder
+        environment[vllm_server.PARENT] = vllm_server.parent_of_jobs()
         with (
-            Live(get_renderable=partial(_running, Path(folder)), console=console, transient=True) as live,
+            Live(
+                get_renderable=partial(_running, Path(folder), queue), console=console, transient=True
+            ) as live,
             children.started(
                 command,
                 cwd=paths.root(),
@@ -159,7 +167,7 @@ def snakemake(name: str, study: Study, shards: int = 1, profile: Profile | None 
                     _interrupt(process)
                 raise
     if profile and process.returncode:
-        for line in failed_jobs(SAID, earlier):
+        for line in slurm.failed_jobs(SAID, earlier):
             lines.append(line)
             console.print(line)
     if process.returncode and not any(line.startswith(SAID) for line in lines):
@@ -180,8 +188,9 @@ def _shared_folder() -> Path:
     return folder
 
 
-def _running(folder: Path) -> Text:
-    return Text("\n".join(progress.lines(folder)), overflow="ellipsis", no_wrap=True)
+def _running(folder: Path, queue: slurm.Queue | None) -> Text:
+    lines = progress.lines(folder) + (queue.lines() if queue else [])
+    return Text("\n".join(lines), overflow="ellipsis", no_wrap=True)
 
 
 def _pass_on(stream: IO[str] | None, console: Console) -> None:

@@ -45,7 +45,7 @@ UNITS = {
     "context": "tokens",
     "rank": "place among the scorer's vocabulary, 1 for the most probable token",
 }
-CHARACTERS_PER_PART = 32_768
+CHARACTERS_PER_PART = 32_768  # where that fills the scorer's batches
 TEXTS_FOR_DEVIATION = 8
 
 
@@ -123,7 +123,7 @@ def score(
     model = open_scoring_model(declared.weights)
     if words is not None and (why := model.why_no_words):
         raise StudyError(why)
-    parts = [score_rows(model, declared.scoring, part) for part in _parts(rows)]
+    parts = [score_rows(model, declared.scoring, part) for part in _parts(rows, CHARACTERS_PER_PART)]
     for part in parts:
         for (doc_id, _), reason in part.not_scored.items():
             warnings.warn(f"Text {doc_id} is not scored: {reason}.", stacklevel=2)
@@ -172,8 +172,8 @@ def score_texts(run: Run) -> ScoringSummary:
             scored_now, seconds = _score_in_parts(
                 run,
                 texts,
-                store.Parts(tokens_path, SCHEMA, made, fresh=run.regenerate),
-                store.Parts(words_path, WORD_SCHEMA, made, fresh=run.regenerate),
+                store.Parts(tokens_path, SCHEMA, made, _part(run), fresh=run.regenerate),
+                store.Parts(words_path, WORD_SCHEMA, made, _part(run), fresh=run.regenerate),
             )
         measured = store.measured(tokens_path)
     not_scored |= {(row["doc_id"], row["sample"]): row["reason"] for row in measured.pop("not_scored", [])}
@@ -218,8 +218,8 @@ def score_shard(run: Run, shard: tuple[int, int]) -> int:
     with store.lock(paths.surprisals(*place)):
         if all(store.is_to_be_had(file(*place), made) for file in (paths.words, paths.surprisals)):
             return 0
-    tokens = store.Parts(paths.surprisals(*place), SCHEMA, made, shard=shard)
-    words = store.Parts(paths.words(*place), WORD_SCHEMA, made, shard=shard)
+    tokens = store.Parts(paths.surprisals(*place), SCHEMA, made, _part(run), shard=shard)
+    words = store.Parts(paths.words(*place), WORD_SCHEMA, made, _part(run), shard=shard)
     with store.lock(tokens.folder / f"shard-{shard[0]}-of-{shard[1]}"):
         return _score_in_parts(run, texts, tokens, words)[0]
 
@@ -275,7 +275,7 @@ def _score_in_parts(
     run: Run, texts: Sequence[Text], tokens: store.Parts, words: store.Parts
 ) -> tuple[int, float]:
     """Score the parts that are not there yet; how many tokens that was, and the seconds it took."""
-    parts = list(_parts(texts))
+    parts = list(_parts(texts, tokens.size))
     # A run may have been stopped between the two files.
     words_there = not run.regenerate and store.is_complete(words.path, words.made)
     missing = [n for n in range(len(parts)) if tokens.to_make(n) or (not words_there and words.to_make(n))]
@@ -350,9 +350,14 @@ def _deviation(run: Run, texts: Sequence[Text]) -> dict[str, Any] | None:
     }
 
 
-def _parts(texts: Sequence[Text]) -> Iterator[list[Text]]:
-    """Consecutive texts of about `CHARACTERS_PER_PART`: what one interruption can cost."""
-    return batches(texts, lambda text: _size([text]), CHARACTERS_PER_PART)
+def _parts(texts: Sequence[Text], characters: int) -> Iterator[list[Text]]:
+    """Consecutive texts of about so many `characters`: what one interruption can cost."""
+    return batches(texts, lambda text: _size([text]), characters)
+
+
+def _part(run: Run) -> int:
+    """Characters of a part, as many as fill a batch where the scorer runs."""
+    return CHARACTERS_PER_PART * engine_of(run.scorer.weights).fills(run.scorer.weights)
 
 
 def _lists(run: Run) -> dict[str, str]:

@@ -7,7 +7,8 @@ import pytest
 from lib import paths
 from lib.errors import StudyError
 from lib.params import load_study
-from lib.running import profiles
+from lib.running import profiles, status
+from lib.running import slurm as slurm_module
 from lib.running.profiles import load_profile
 from lib.running.study import run_study, snakemake_command
 
@@ -109,11 +110,34 @@ def test_a_profile_takes_the_place_of_what_this_machine_has(small_study):
     assert told == ["study=small", "shards=3", "processors=4", "mem_mb=8000", "gpus=2"]
 
 
+def test_what_waits_and_what_runs_is_told_with_its_reason_and_its_log(small_study, slurm):
+    jobs = {
+        "7|PENDING|Resources|rule_generate_wildcards_notes_tiny-base": "waiting",
+        "8|RUNNING|None|rule_generate_shard_wildcards_notes_tiny-rlhf_2": "running",
+        "9|RUNNING|None|rule_uid": "",
+    }
+    elsewhere = "10|PENDING|Priority|rule_generate_wildcards_notes_human|/elsewhere"
+    lines = "\\n".join([*(f"{job}|{small_study}" for job in jobs), elsewhere])
+    slurm("squeue", f"printf '{lines}\\n'")
+    assert slurm_module.Queue().lines() == ["waiting in Slurm: 1 (Resources)"]
+    failed = small_study / ".snakemake/slurm_logs/rule_surprisal/tiny-scorer_notes_human/5.log"
+    failed.parent.mkdir(parents=True)
+    failed.write_text("x\nslurmstepd-a: error: *** JOB 5 ON a CANCELLED AT 1 DUE TO TIME LIMIT ***\n")
+    table = status.status("small").set_index(["step", "of"])
+    assert tuple(table.loc[("01_generate", "notes tiny-base")]) == ("waiting", "in Slurm: Resources")
+    log = ".snakemake/slurm_logs/rule_generate_shard/notes_tiny-rlhf_2/8.log"
+    assert tuple(table.loc[("01_generate", "notes tiny-rlhf")]) == ("running", f"its log: {log}")
+    state, why = table.loc[("02_surprisal", "notes human tiny-scorer")]
+    assert state == "failed"
+    assert why == f"JOB 5 ON a CANCELLED AT 1 DUE TO TIME LIMIT ({failed.relative_to(small_study)})"
+    assert table.loc[("01_generate", "notes human"), "state"] == "missing"
+
+
 def test_failed_jobs_say_their_sentence_or_slurms(small_study):
     folder = small_study / ".snakemake" / "slurm_logs" / "rule_generate" / "notes_tiny-base"
     folder.mkdir(parents=True)
     (folder / "1.log").write_text("error: of an earlier run\n")
-    earlier = profiles.job_logs()
+    earlier = slurm_module.job_logs()
     (folder / "2.log").write_text(
         "Building\nerror: texts failed: no.\n  to run just this again: x\nShutting\n"
     )
@@ -125,7 +149,7 @@ def test_failed_jobs_say_their_sentence_or_slurms(small_study):
     logs = [
         f"  the job's log: .snakemake/slurm_logs/rule_generate/notes_tiny-base/{n}.log" for n in (2, 3, 4)
     ]
-    assert profiles.failed_jobs(("error:", "  to run just this again:"), earlier) == [
+    assert slurm_module.failed_jobs(("error:", "  to run just this again:"), earlier) == [
         "error: texts failed: no.",
         "  to run just this again: x",
         logs[0],
