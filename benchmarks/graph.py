@@ -27,12 +27,17 @@ SOURCES, DATASETS = 9, 4
 BODY = "The array is sorted in place. A new array is returned where that is asked for. " * 12
 
 
-def declare(root: Path, texts: int) -> None:
-    """Write into `root` a project with the study `large`, of which nothing is made yet."""
+def project(root: Path) -> None:
+    """Write into `root` a project as the repository is, without data."""
     for name in ("params", "notebooks", "paper"):
         shutil.copytree(REPOSITORY / name, root / name)
     (root / "data").mkdir()
     (root / "data" / "models").symlink_to(REPOSITORY / "data" / "models")
+
+
+def declare(root: Path, texts: int) -> None:
+    """Write into `root` a project with the study `large`, of which nothing is made yet."""
+    project(root)
     model = yaml.safe_load((root / "params" / "tiny-base.yaml").read_text())
     each = -(-texts // (SOURCES * DATASETS))
     model["sampling"]["generate"] = each

@@ -3,7 +3,7 @@
     python -m tests.cluster.loopback FOLDER      starts it and waits; Ctrl-C ends it
 
 The commands find it by SLURM_CONF. Debian's packages slurmctld, slurmd, slurm-client and munge suffice,
-and any user may start it: jobs run as that user. There is no accounting.
+and any user may start it: jobs run as that user. With slurmdbd and mariadb-server it keeps accounts, too.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo")
 NODES = ("node1", "node2")
 PATIENCE = 60.0  # seconds until both nodes take jobs
@@ -48,9 +49,42 @@ ReturnToService=2
 MinJobAge=300
 SlurmdTimeout=30
 KillWait=5
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
 {nodes}
 PartitionName=study Nodes=ALL Default=YES MaxTime=600 State=UP
 """
+
+
+KEEPS_ACCOUNTS = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={port}
+AccountingStoragePass={folder}/munge/socket
+AccountingStoreFlags=job_comment
+"""
+DATABASE_DAEMON = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={port}
+SlurmUser={user}
+LogFile={folder}/slurmdbd.log
+PidFile={folder}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database}
+StorageUser=slurm
+StoragePass={password}
+StorageLoc=slurm
+"""
+
+
+def accounting() -> bool:
+    """Whether a cluster here can keep accounts."""
+    return all(_found(name) for name in ACCOUNTING)
 
 
 def lacking() -> list[str]:
@@ -70,7 +104,7 @@ def cluster(folder: Path, cpus: int = 2, mem_mb: int = 8_000) -> Iterator[dict[s
     key = folder / "munge" / "key"
     key.write_bytes(secrets.token_bytes(128))
     key.chmod(0o400)
-    controller, *ports = _free_ports(1 + len(NODES))
+    controller, accounts, database, *ports = _free_ports(3 + len(NODES))
     host = socket.gethostname()
     nodes = "\n".join(
         f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory={mem_mb}"
@@ -81,6 +115,7 @@ def cluster(folder: Path, cpus: int = 2, mem_mb: int = 8_000) -> Iterator[dict[s
         CONFIGURATION.format(
             host=host, controller=controller, user=getpass.getuser(), folder=folder, nodes=nodes
         )
+        + (KEEPS_ACCOUNTS.format(port=accounts, folder=folder) if accounting() else "")
     )
     environment = os.environ | {"SLURM_CONF": str(configuration)}
     # Snakemake's jobs call srun without their SLURM_ variables, this one among them.
@@ -93,11 +128,49 @@ def cluster(folder: Path, cpus: int = 2, mem_mb: int = 8_000) -> Iterator[dict[s
     with contextlib.ExitStack() as stack:
         stack.enter_context(_daemon(munged, folder, environment))
         _until((folder / "munge" / "socket").exists, folder)
+        if accounting():
+            stack.enter_context(_accounts(folder, environment, host, accounts, database))
         stack.enter_context(_daemon(["slurmctld", "-D", "-f", str(configuration)], folder, environment))
         for node in NODES:
             stack.enter_context(_daemon(slurmd(node, configuration), folder, environment))
         _until(lambda: _idle(environment) == len(NODES), folder)
         yield environment
+
+
+@contextlib.contextmanager
+def _accounts(
+    folder: Path, environment: dict[str, str], host: str, port: int, database: int
+) -> Iterator[None]:
+    """A database on loopback, with a user of a password of its own, and Slurm's daemon before it."""
+    user, password, data = getpass.getuser(), secrets.token_hex(16), folder / "database"
+    made = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={user}", "--skip-test-db"]
+    subprocess.run(made, capture_output=True, check=True, env=environment)
+    first = folder / "first.sql"
+    first.touch(mode=0o600)
+    first.write_text(
+        f"CREATE USER slurm@'%' IDENTIFIED BY '{password}';\nGRANT ALL ON slurm.* TO slurm@'%';\n"
+    )
+    server = ["mariadbd", "--no-defaults", f"--datadir={data}", f"--user={user}", f"--init-file={first}"]
+    server += ["--bind-address=127.0.0.1", f"--port={database}", f"--socket={data}/socket"]
+    server += [f"--pid-file={data}/pid", f"--log-error={folder}/mariadbd.log", "--skip-name-resolve"]
+    configuration = folder / "slurmdbd.conf"
+    configuration.touch(mode=0o600)
+    configuration.write_text(
+        DATABASE_DAEMON.format(
+            folder=folder, host=host, port=port, user=user, database=database, password=password
+        )
+    )
+    with _daemon(server, folder, environment):
+        _until((data / "socket").exists, folder)
+        with _daemon(["slurmdbd", "-D"], folder, environment):
+            _until(lambda: _listens(port), folder)
+            yield
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def slurmd(node: str, configuration: Path) -> list[str]:

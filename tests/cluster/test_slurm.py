@@ -55,6 +55,8 @@ def test_two_shards_on_two_nodes_make_the_bytes_of_one_process(small_study, slur
     profile["config"] |= {"processors": 1, "mem_mb": 2_500}
     profile["slurm-init-seconds-before-status-checks"] = 3
     profile["slurm-keep-successful-logs"] = True
+    if accounts := bool(slurm) and loopback.accounting():
+        profile["slurm-status-command"] = "sacct"
     folder = small_study / "profiles" / "loopback"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(profile))
@@ -79,6 +81,11 @@ def test_two_shards_on_two_nodes_make_the_bytes_of_one_process(small_study, slur
     ]
     asked = ["squeue", "--noheader", "--states=all", "--format=%N"]
     assert set(slurm) <= set(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split())
+
+    if accounts:
+        asked = ["sacct", "--noheader", "--allocations", "--parsable2", "--format=State"]
+        said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+        assert said == ["COMPLETED"] * len(submitted)
 
     for path in files:
         path.unlink()

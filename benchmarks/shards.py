@@ -1,0 +1,94 @@
+"""What shards cost and gain: a part of the demo study in 1, 2 and 4 shards, here and on a Slurm of two nodes.
+
+python benchmarks/shards.py [--shards 1 2 4] [--slurm] [--texts 60]
+taskset -c 0 python benchmarks/shards.py --shards 1      the same with one core
+
+People and two of the demo's models on `--texts` of its openings, by one scorer: from nothing to texts,
+surprisals, words and measures. The data files must be the same bytes every time. Slurm is one of two nodes
+on this machine (`tests/cluster/loopback.py`), each with a core.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import yaml
+from graph import REPOSITORY, project
+
+from lib import machine, paths
+from lib.params import load_study
+from lib.running.profiles import load_profile
+from lib.running.study import snakemake_command
+
+MODELS = ("tiny-base", "tiny-rlhf")
+STUDY = "part"
+
+
+def declare(root: Path, texts: int) -> None:
+    project(root)
+    for name in MODELS:
+        file = root / "params" / f"{name}.yaml"
+        declared = yaml.safe_load(file.read_text())
+        declared["sampling"]["generate"] = texts
+        file.write_text(yaml.safe_dump(declared))
+    study = {
+        "title": "A part of the demo",
+        "sources": ["human", *MODELS],
+        "datasets": ["pydocs"],
+        "scorers": ["tiny-scorer"],
+    }
+    (root / "params" / "studies" / f"{STUDY}.yaml").write_text(yaml.safe_dump(study))
+    profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())
+    profile["config"] |= {"processors": 1, "mem_mb": 2_500}
+    (root / "profiles" / "loopback").mkdir(parents=True)
+    (root / "profiles" / "loopback" / "config.yaml").write_text(yaml.safe_dump(profile))
+
+
+def once(root: Path, shards: int, slurm: bool) -> tuple[float, str]:
+    """Seconds from nothing to measures, and a hash of the data."""
+    for name in ("data/documents", "data/texts", "data/surprisals", "data/words", "data/uid", ".snakemake"):
+        shutil.rmtree(root / name, ignore_errors=True)
+    files = [paths.uid("tiny-scorer", "pydocs", source) for source in ("human", *MODELS)]
+    command = snakemake_command(STUDY, load_study(STUDY), shards, load_profile("loopback") if slurm else None)
+    at = command.index("snakemake") + 1
+    command[at:at] = [str(file.relative_to(root)) for file in files]
+    begun = perf_counter()
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    seconds = perf_counter() - begun
+    data = sorted((root / "data" / "texts").rglob("*.parquet")) + sorted(
+        (root / "data").rglob("uid/**/*.parquet")
+    )
+    return seconds, hashlib.sha256(b"".join(file.read_bytes() for file in data)).hexdigest()[:12]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shards", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--texts", type=int, default=60)
+    parser.add_argument("--slurm", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        root = Path(folder).resolve()
+        os.environ["STUDY_ROOT"] = str(root)
+        declare(root, arguments.texts)
+        if arguments.slurm:
+            sys.path.append(str(REPOSITORY))
+            loopback = importlib.import_module("tests.cluster.loopback")
+            os.environ |= stack.enter_context(loopback.cluster(root / "slurm", cpus=1))
+        where = "Slurm, two nodes" if arguments.slurm else f"here, {machine.processors()} cores"
+        print("| where | shards | seconds | data |\n|---|---|---|---|")
+        for shards in arguments.shards:
+            seconds, data = once(root, shards, arguments.slurm)
+            print(f"| {where} | {shards} | {seconds:.0f} | {data} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
