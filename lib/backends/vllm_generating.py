@@ -15,8 +15,6 @@ from lib.backends.openai_generating import completions
 from lib.backends.vllm_client import Served
 from lib.params import Sampling, Vllm
 
-SEEDS = 2**63
-
 
 class VllmGenerator:
     """Asks for `concurrency` texts at a time, which vLLM writes in one batch, a new one as one ends."""
@@ -49,7 +47,7 @@ class VllmGenerator:
                     max_tokens=limit,
                     temperature=sampling.temperature,
                     top_p=sampling.top_p,
-                    seed=request.seed % SEEDS,
+                    seed=request.seed,
                     extra_body={
                         "min_tokens": min(sampling.min_tokens, limit),
                         "stop_token_ids": self.served.ends,

@@ -79,5 +79,5 @@ def test_a_device_is_recorded_and_auto_makes_nothing_anew(small_study):
 
 
 def test_a_job_takes_a_gpu_only_for_what_may_run_on_one():
-    taken = [resources.takes_gpu(weights(device=each)) for each in ("auto", "cuda", "cpu", "mps")]
-    assert taken == [True, True, False, False]
+    taken = [resources.gpus_of(weights(device=each)) for each in ("auto", "cuda", "cpu", "mps")]
+    assert taken == [1, 1, 0, 0]

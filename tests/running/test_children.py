@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from lib import paths
+from lib import paths, processes
 from lib.errors import StudyError
 from lib.running import children
 from lib.running.alone import alone
@@ -75,7 +75,7 @@ def test_every_process_ends_with_the_one_that_started_it(number):
 
 
 def test_a_process_that_does_not_end_when_asked_is_killed(monkeypatch):
-    monkeypatch.setattr(children, "PATIENCE", 0.2)
+    monkeypatch.setattr(processes, "PATIENCE", 0.2)
     with children.started([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
