@@ -2,95 +2,157 @@
 
     python -m tests.campaign.kills --rounds 100
 
-Each round takes some files of data away from a finished study, starts `make study`'s command, kills it
-(the command itself, one of its processes, or all at once), and runs the command plainly, which must end
-with status 0 and leave every file of data as it was. Minutes a round; the exit status is 1 if any differs.
+Each round takes some files of data away from a finished study (now and then all of them), starts `make
+study`'s command, kills it (the command itself, one of its processes, or all at once), and runs the command
+plainly, which must end with status 0 and leave every file of data as it was. About a minute a round; the
+exit status is 1 if any differs.
+
+With `--folder` the study stays there, and the campaign goes on from it when it is called again: `--seconds`
+ends a call after the round in which they are over, and `--log` has a line for each round.
 """
 
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import yaml
 
 from tests.conftest import SMALL_STUDY, make_project, make_small_study
 
 COMMAND = [sys.executable, "-m", "lib.running.study", "demo"]
-MOST_AWAY = 4  # files of data that a round takes away
+MOST_AWAY = 3  # files of data that a round takes away
+ALL_AWAY = 0.1  # the share of rounds that begin with no data
 PATIENCE = 30.0  # seconds in which what is left of a killed run must end
+SAME = "the same bytes"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no round after so many")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    parser.add_argument("--folder", type=Path, help="where the study stays between two calls")
+    parser.add_argument("--log", type=Path, help="a file to which each round's line is added")
+    given = parser.parse_args()
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        if given.log:
+            with given.log.open("a") as stream:
+                stream.write(f"{line}\n")
+
     with tempfile.TemporaryDirectory() as folder:
-        return campaign(Path(folder) / "study", arguments.rounds, random.Random(arguments.seed))
+        root = given.folder or Path(folder) / "study"
+        return campaign(root, given.rounds, time.monotonic() + given.seconds, random.Random(given.seed), say)
 
 
-def campaign(root: Path, rounds: int, draw: random.Random) -> int:
-    root.mkdir()
-    make_project(root)
-    make_small_study(root)
-    (root / "params" / "studies" / "demo.yaml").write_text(
-        SMALL_STUDY.replace("paper: true", "") + "samples: 2\n"
-    )
-    began = time.monotonic()
-    if (status := run(root).wait()) != 0:
-        print(f"the undisturbed study ended with status {status}")
-        return 1
-    whole, undisturbed = time.monotonic() - began, bytes_of(root)
-    print(f"{len(undisturbed)} files, {whole:.0f} s undisturbed", flush=True)
+def campaign(root: Path, rounds: int, until: float, draw: random.Random, say: Callable[[str], None]) -> int:
+    undisturbed = kept(root)
+    if not undisturbed:
+        shutil.rmtree(root, ignore_errors=True)
+        whole = timed(lambda: make_study(root))
+        if not (undisturbed := bytes_of(root)):
+            say("the undisturbed study was not made")
+            return 1
+        say(f"{len(undisturbed)} files, {whole:.0f} s undisturbed")
+        keep(root, undisturbed)
+    lasts = 20.0  # seconds that the runs after a kill took of late
     outcomes: Counter[str] = Counter()
     for number in range(1, rounds + 1):
-        away = draw.sample(sorted(undisturbed), draw.randint(1, MOST_AWAY))
+        if time.monotonic() > until:
+            break
+        everything = draw.random() < ALL_AWAY
+        away = sorted(undisturbed)
+        if not everything:
+            away = draw.sample(away, draw.randint(1, MOST_AWAY))
         for file in away:
             (root / file).unlink()
-        killed = kill_within(run(root), draw.uniform(1.0, whole / 2), draw)
+        killed, ended = kill_within(run(root), draw.uniform(0.5, lasts * (2 if everything else 1)), draw)
+        began = time.monotonic()
         status = run(root).wait()
+        took = time.monotonic() - began
+        lasts = 0.8 * lasts + 0.2 * (took if not everything else lasts)
         now = bytes_of(root)
         differing = sorted(file for file in {*undisturbed, *now} if now.get(file) != undisturbed.get(file))
-        outcome = f"status {status}" if status else "other bytes" if differing else "the same bytes"
-        outcomes[outcome] += 1
-        print(f"{number:4d}  {killed:28s}  {outcome}  {', '.join(differing)}", flush=True)
+        outcome = f"status {status}" if status else "other bytes" if differing else SAME
+        outcomes[f"{'no kill, ' * ended}{outcome}"] += 1
+        what = "all" if everything else ", ".join(file.removeprefix("data/") for file in away)
+        say(f"{number:4d}  {killed:28s}  {outcome} after {took:.0f} s  (away: {what})")
         if differing or status:
-            print(f"      taken away: {', '.join(away)}", flush=True)
-            undisturbed = undisturbed if status else now  # one fault is told once
-    print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common()))
-    return int(set(outcomes) != {"the same bytes"})
+            say(f"      differing: {', '.join(differing)}")
+            return 1
+    say(f"seed over: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.most_common())}")
+    return 0
+
+
+def make_study(root: Path) -> None:
+    """A whole study of few processes: people and one model, a comparison and a hypothesis."""
+    root.mkdir(parents=True)
+    make_project(root)
+    make_small_study(root)
+    study = yaml.safe_load(SMALL_STUDY)
+    study |= {"sources": ["human", "tiny-rlhf"], "samples": 2, "paper": False}
+    study["hypotheses"].pop("spread")
+    study["comparisons"]["all"]["sources"] = study["sources"]
+    (root / "params" / "studies" / "demo.yaml").write_text(yaml.safe_dump(study))
+    if run(root).wait() != 0:
+        shutil.rmtree(root)
+
+
+def keep(root: Path, undisturbed: dict[str, bytes]) -> None:
+    for file, content in undisturbed.items():
+        place = root / "undisturbed" / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+
+
+def kept(root: Path) -> dict[str, bytes]:
+    return bytes_of(root / "undisturbed")
+
+
+def timed(call: Callable[[], object]) -> float:
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
 
 
 def run(root: Path) -> subprocess.Popen[bytes]:
     quiet = subprocess.DEVNULL
     environment = os.environ | {"STUDY_ROOT": str(root)}
-    return subprocess.Popen(COMMAND, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
+    said = (root / "said.log").open("ab")
+    return subprocess.Popen(COMMAND, env=environment, stdout=quiet, stderr=said, start_new_session=True)
 
 
-def kill_within(process: subprocess.Popen[bytes], seconds: float, draw: random.Random) -> str:
-    """SIGKILL after `seconds`, unless it ended before; what was killed. Its last process is gone then."""
+def kill_within(process: subprocess.Popen[bytes], seconds: float, draw: random.Random) -> tuple[str, bool]:
+    """SIGKILL after `seconds`; what was killed, and whether it had ended before.
+
+    Its last process is gone then.
+    """
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
-        return "nothing: it had ended"
+        return "nothing: it had ended", True
     below = psutil.Process(process.pid).children(recursive=True)
     what = draw.choice(["the command", "one of its processes", "all at once"])
     chosen = {"the command": [], "one of its processes": below and [draw.choice(below)], "all at once": below}
     for each in chosen[what]:
         with suppress(psutil.NoSuchProcess):
             each.send_signal(signal.SIGKILL)
-    if what != "one of its processes":
+    if what != "one of its processes" or not below:
         process.kill()
     process.wait()
     _, left = psutil.wait_procs(below, timeout=PATIENCE)
-    return f"{what} after {seconds:.0f} s" + (f", {len(left)} live on" if left else "")
+    return f"{what} after {seconds:.0f} s" + (f", {len(left)} live on" if left else ""), False
 
 
 def bytes_of(root: Path) -> dict[str, bytes]:
