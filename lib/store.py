@@ -151,7 +151,7 @@ def read_record(path: Path) -> Record:
 
 def _record_or_none(path: Path) -> Record | None:
     try:
-        if seal.is_whole(path) is False:
+        if not seal.is_whole(path):
             return None
         found = json.loads((pq.read_schema(path).metadata or {})[KEY])
     except (OSError, pa.ArrowException, KeyError, ValueError):
@@ -198,9 +198,12 @@ def opened(
         raise StudyError(f"{paths.shown(path)} does not exist yet; make it with `{made_by}`.")
     try:
         with _reading(path, made_by):
-            if seal.is_whole(path) is False:
+            whole = seal.is_whole(path)
+            if whole is False:
                 raise _broken(path, made_by)
             with pq.ParquetFile(path, page_checksum_verification=True, **options) as file:
+                if whole is None and KEY in (file.metadata.metadata or {}):
+                    raise _broken(path, made_by)  # whoever writes a record seals it, so the seal is damaged
                 missing = [name for name in columns if name not in file.schema_arrow.names]
                 if missing:
                     raise StudyError(

@@ -1,5 +1,6 @@
 """Asking an OpenAI-compatible server, again where it makes sense to ask again."""
 
+import math
 import os
 from collections.abc import Callable
 from threading import Event
@@ -128,6 +129,7 @@ def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     headers = getattr(getattr(error, "response", None), "headers", {})
     try:
-        return min(max(float(headers.get("retry-after", "")), 0.0), LONGEST_WAIT)
-    except ValueError:
+        seconds = float(headers.get("retry-after", ""))
+    except ValueError:  # none, or a date
         return _growing(state)
+    return _growing(state) if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_WAIT)

@@ -4,9 +4,10 @@ llama-cpp-python's server and vLLM do (`echo` with `logprobs`); LM Studio and ll
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from lib.params import OpenAI, Scoring
 MAX_RETRIES = 5
 SAMPLE = "The quick brown fox jumps over the lazy dog."
 ROUNDED = 1e-4  # nats above 0 that half precision and rounding make of a certain token
+ALL = 1.01  # what probabilities come to together at most, as rounded
 NEARLY = 0.1  # nats: how far two answers of one server may be apart for the same token
 
 
@@ -78,8 +80,8 @@ class ServerScoringModel:
             )
         before_last = found.ends[-2] + 4
         alone = self._ask(SAMPLE[:before_last], echo=False)
-        last = sum(1 for offset in asked.answer.text_offset if offset < len(SAMPLE)) - 1
-        if alone.error or not _same_top(asked.answer.top_logprobs[last], alone.answer.top_logprobs[0]):
+        last = sum(1 for offset in asked.answer.offsets if offset < len(SAMPLE)) - 1
+        if alone.error or not _same_top(asked.answer.tops[last], alone.answer.tops[0]):
             raise StudyError(
                 f"{where} gives log-probabilities of a prompt that are not those of its tokens (this happens "
                 f"to models without BOS), so it cannot score; name a scorer with `backend: transformers` or "
@@ -87,7 +89,16 @@ class ServerScoringModel:
             )
 
 
-def _logprobs(completion: Any) -> Any:
+class _Logprobs(NamedTuple):
+    """What an answer says of n tokens, each checked; `tops` are the highest log-probabilities at each."""
+
+    tokens: list[str]
+    values: list[float | None]
+    offsets: list[int]
+    tops: list[list[float]]
+
+
+def _logprobs(completion: Any) -> _Logprobs:
     found = part(first_choice(completion), "logprobs")
     columns = [part(found, name) for name in ("tokens", "token_logprobs", "text_offset")]
     if not all(isinstance(column, list) and column for column in columns):
@@ -97,27 +108,46 @@ def _logprobs(completion: Any) -> Any:
         raise EmptyAnswerError("the answer has not as many log-probabilities as tokens")
     if not all(value is None or _is_logprob(value) for value in values):
         raise EmptyAnswerError("the answer has log-probabilities that are none: above 0, or not finite")
-    if not all(isinstance(token, str) for token in tokens) or not all(isinstance(at, int) for at in offsets):
-        raise EmptyAnswerError("the answer has tokens that are no text, or places that are no numbers")
-    return found
+    if not all(isinstance(token, str) for token in tokens) or not all(map(_is_place, offsets)):
+        raise EmptyAnswerError("the answer has tokens that are no text, or places that are none in a text")
+    if offsets != sorted(offsets):
+        raise EmptyAnswerError("the answer has tokens in another order than the text")
+    tops = _tops(part(found, "top_logprobs"), len(tokens))
+    if any(sum(map(math.exp, top)) > ALL for top in tops):
+        raise EmptyAnswerError("the answer has probabilities that are more than 1 together, perhaps logits")
+    return _Logprobs(tokens, values, offsets, tops)
+
+
+def _tops(given: Any, count: int) -> list[list[float]]:
+    """The log-probabilities in `given` for each of `count` places; none where it is no such list."""
+    places = given if isinstance(given, list) and len(given) == count else [None] * count
+    return [
+        [value for value in place.values() if _is_logprob(value)] if isinstance(place, dict) else []
+        for place in places
+    ]
 
 
 def _is_logprob(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value <= ROUNDED
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and -sys.float_info.max <= value <= ROUNDED
 
 
-def _same_top(a: dict[str, float] | None, b: dict[str, float] | None) -> bool:
-    return bool(a and b) and abs(max((a or {}).values()) - max((b or {}).values())) < NEARLY
+def _is_place(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= sys.maxsize
 
 
-def _aligned(logprobs: Any, prompt: str, text: str) -> Reading | str:
+def _same_top(a: list[float], b: list[float]) -> bool:
+    return bool(a and b) and abs(max(a) - max(b)) < NEARLY
+
+
+def _aligned(logprobs: _Logprobs, prompt: str, text: str) -> Reading | str:
     """The tokens of `text` among those of prompt and text, or why there is no telling them.
 
     A token that begins in the prompt and ends in the text counts as the text's.
     """
     whole = prompt + text
-    tokens, values = list(logprobs.tokens), list(logprobs.token_logprobs)
-    offsets = np.asarray(logprobs.text_offset, dtype=np.int64)
+    tokens, values = logprobs.tokens, logprobs.values
+    offsets = np.asarray(logprobs.offsets, dtype=np.int64)
     before = 1  # tokens that the server put before the text: BOS, which it may show or not
     if values[0] is None and len(tokens) > 1 and not whole.startswith(tokens[0]):
         offsets = offsets[1:] - offsets[1]

@@ -1,11 +1,12 @@
 """Kill whole studies at random moments; what a plain run makes of the rest must be the undisturbed bytes.
 
-    python -m tests.campaign.kills --rounds 100
+    python -m tests.campaign.kills --kills 100
 
-Each round takes some files of data away from a finished study (now and then all of them), starts `make
-study`'s command, kills it (the command itself, one of its processes, or all at once), and runs the command
-plainly, which must end with status 0 and leave every file of data as it was. About a minute a round; the
-exit status is 1 if any differs.
+Each round takes some files of data away from a finished study (now and then all of them), and starts `make
+study`'s command one to six times, each time killing it at some moment (the command itself, one of its
+processes, or all at once). After every kill each file of data is as it was or not there. Then the command
+runs plainly, and must end with status 0 and leave every file of data as it was. A minute or two a round;
+the exit status is 1 if anything differs.
 
 With `--folder` the study stays there, and the campaign goes on from it when it is called again: `--seconds`
 ends a call after the round in which they are over, and `--log` has a line for each round.
@@ -20,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -32,14 +32,15 @@ from tests.conftest import SMALL_STUDY, make_project, make_small_study
 
 COMMAND = [sys.executable, "-m", "lib.running.study", "demo"]
 MOST_AWAY = 3  # files of data that a round takes away
+MOST_KILLS = 6  # of a round, one after the other
+LATEST = 30.0  # seconds after which a run is killed at the latest
 ALL_AWAY = 0.1  # the share of rounds that begin with no data
 PATIENCE = 30.0  # seconds in which what is left of a killed run must end
-SAME = "the same bytes"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no round after so many")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where the study stays between two calls")
@@ -54,10 +55,10 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         root = given.folder or Path(folder) / "study"
-        return campaign(root, given.rounds, time.monotonic() + given.seconds, random.Random(given.seed), say)
+        return campaign(root, given.kills, time.monotonic() + given.seconds, random.Random(given.seed), say)
 
 
-def campaign(root: Path, rounds: int, until: float, draw: random.Random, say: Callable[[str], None]) -> int:
+def campaign(root: Path, kills: int, until: float, draw: random.Random, say: Callable[[str], None]) -> int:
     undisturbed = kept(root)
     if not undisturbed:
         shutil.rmtree(root, ignore_errors=True)
@@ -67,33 +68,42 @@ def campaign(root: Path, rounds: int, until: float, draw: random.Random, say: Ca
             return 1
         say(f"{len(undisturbed)} files, {whole:.0f} s undisturbed")
         keep(root, undisturbed)
-    lasts = 20.0  # seconds that the runs after a kill took of late
-    outcomes: Counter[str] = Counter()
-    for number in range(1, rounds + 1):
-        if time.monotonic() > until:
-            break
-        everything = draw.random() < ALL_AWAY
+    done = 0
+    while done < kills and time.monotonic() < until:
         away = sorted(undisturbed)
-        if not everything:
+        if draw.random() >= ALL_AWAY:
             away = draw.sample(away, draw.randint(1, MOST_AWAY))
         for file in away:
             (root / file).unlink()
-        killed, ended = kill_within(run(root), draw.uniform(0.5, lasts * (2 if everything else 1)), draw)
+        killed: list[str] = []
+        for _ in range(draw.randint(1, MOST_KILLS)):
+            if (what := kill_within(run(root), draw.uniform(0.5, LATEST), draw)) is None:
+                break  # it had ended, so there is nothing left to kill
+            killed.append(what)
+            if differing := compared(undisturbed, bytes_of(root), whole=False):
+                say(f"after {what}: {', '.join(differing)} differ")
+                return 1
         began = time.monotonic()
         status = run(root).wait()
-        took = time.monotonic() - began
-        lasts = 0.8 * lasts + 0.2 * (took if not everything else lasts)
-        now = bytes_of(root)
-        differing = sorted(file for file in {*undisturbed, *now} if now.get(file) != undisturbed.get(file))
-        outcome = f"status {status}" if status else "other bytes" if differing else SAME
-        outcomes[f"{'no kill, ' * ended}{outcome}"] += 1
-        what = "all" if everything else ", ".join(file.removeprefix("data/") for file in away)
-        say(f"{number:4d}  {killed:28s}  {outcome} after {took:.0f} s  (away: {what})")
-        if differing or status:
-            say(f"      differing: {', '.join(differing)}")
+        outcome = (
+            f"{len(killed)} kills ({'; '.join(killed)}), then a plain run of {time.monotonic() - began:.0f} s"
+        )
+        away = ["everything"] if len(away) == len(undisturbed) else away
+        outcome += f", status {status}; away: {', '.join(file.removeprefix('data/') for file in away)}"
+        done += len(killed)
+        differing = compared(undisturbed, bytes_of(root), whole=True)
+        if status or differing:
+            say(f"{outcome}: {', '.join(differing) or 'nothing'} differs")
             return 1
-    say(f"seed over: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.most_common())}")
+        say(f"{outcome}: the same bytes")
+    say(f"{done} kills")
     return 0
+
+
+def compared(undisturbed: dict[str, bytes], now: dict[str, bytes], *, whole: bool) -> list[str]:
+    """The files that are not as they were; those that are not there, too, if `whole`."""
+    files = {*undisturbed, *now} if whole else {file for file in now if ".parts/" not in file}
+    return sorted(file for file in files if now.get(file) != undisturbed.get(file))
 
 
 def make_study(root: Path) -> None:
@@ -134,25 +144,22 @@ def run(root: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(COMMAND, env=environment, stdout=quiet, stderr=said, start_new_session=True)
 
 
-def kill_within(process: subprocess.Popen[bytes], seconds: float, draw: random.Random) -> tuple[str, bool]:
-    """SIGKILL after `seconds`; what was killed, and whether it had ended before.
-
-    Its last process is gone then.
-    """
+def kill_within(process: subprocess.Popen[bytes], seconds: float, draw: random.Random) -> str | None:
+    """SIGKILL after `seconds`; what was killed, or None if it ended before. Its last process is gone then."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
-        return "nothing: it had ended", True
+        return None
     below = psutil.Process(process.pid).children(recursive=True)
-    what = draw.choice(["the command", "one of its processes", "all at once"])
-    chosen = {"the command": [], "one of its processes": below and [draw.choice(below)], "all at once": below}
+    what = draw.choice(["the command", "a process", "all"])
+    chosen = {"the command": [], "a process": below and [draw.choice(below)], "all": below}
     for each in chosen[what]:
         with suppress(psutil.NoSuchProcess):
             each.send_signal(signal.SIGKILL)
-    if what != "one of its processes" or not below:
+    if what != "a process" or not below:
         process.kill()
     process.wait()
     _, left = psutil.wait_procs(below, timeout=PATIENCE)
-    return f"{what} after {seconds:.0f} s" + (f", {len(left)} live on" if left else ""), False
+    return f"{what} after {seconds:.0f} s" + (f", {len(left)} live on" if left else "")
 
 
 def bytes_of(root: Path) -> dict[str, bytes]:

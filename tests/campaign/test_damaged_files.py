@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lib import datasets, seal, store
+from lib import datasets, store
+from lib.compare import comparison, hypotheses, mixed
 from lib.errors import StudyError
 from lib.generate import texts
 from lib.surprisal import rows as scored
@@ -29,6 +30,10 @@ KINDS = {
     "surprisals": scored.SCHEMA,
     "words": scored.WORD_SCHEMA,
     "uid": measures.SCHEMA,
+    "summary": comparison.SUMMARY_SCHEMA,
+    "tests": comparison.TEST_SCHEMA,
+    "models": mixed.SCHEMA,
+    "hypotheses": hypotheses.SCHEMA,
 }
 MADE = store.record(
     "campaign", parameters={"k": 1, "seed": 7}, inputs={"x": "00" * 32}, packages=["pyarrow"], units={}
@@ -65,7 +70,6 @@ def test_no_flipped_bit_is_silent(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"{kind}.parquet"
     store.write(path, rows_of(schema), schema, MADE)
     content = path.read_bytes()
-    right = store.read(path, "make it", schema=schema)
     chance, outcomes = random.Random(kind), Counter[str]()
     for _ in range(COUNT):
         bit = chance.randrange(8 * len(content))
@@ -81,13 +85,9 @@ def test_no_flipped_bit_is_silent(tmp_path: Path, kind: str) -> None:
             assert not complete, "the command of the sentence would do nothing"
             outcomes["named"] += 1
         else:
-            # Only the seal's own name may change without being seen; then nothing else has.
-            pd.testing.assert_frame_equal(found, right)
-            assert store.read_record(path) == MADE
-            assert seal.is_whole(path) is None
-            outcomes["in the seal's name, rows and record the same"] += 1
+            outcomes["read as if it were whole"] += 1
     print(f"\n{kind}: {COUNT} bits of {len(content):,} bytes: {dict(outcomes)}")
-    assert sum(outcomes.values()) == COUNT
+    assert outcomes == {"named": COUNT}
 
 
 @pytest.mark.parametrize("kind", KINDS)
