@@ -38,7 +38,7 @@ def documents(corpus: Articles | Dialogues | Chats) -> Found:
         try:
             row = table.rows[number]
             name = values.name(row[corpus.id], corpus.id) if corpus.id else f"{number:06}"
-            if not name:
+            if not name.strip():
                 raise Unfit(f"has no identifier in the column `{corpus.id}`")
             if name in first:
                 raise Unfit(f"has the identifier {name!r} of {first[name]} again in the column `{corpus.id}`")

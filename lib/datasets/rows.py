@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lib import paths, store
+from lib.datasets.copies import is_a_copy
 from lib.errors import StudyError, nearest
 from lib.params import Rows
 
@@ -82,9 +83,11 @@ def local_files(pattern: str) -> list[Path]:
     """
     literal = escape(str(paths.resolve(pattern))).replace("[*]", "*")
     files = sorted(path for path in map(Path, glob(literal, recursive=True)) if path.is_file())
+    if "*" in pattern:  # which finds what nobody means, such as the lock of a spreadsheet
+        files = [path for path in files if not is_a_copy(path.stem)]
     if not files:
         raise StudyError(f"There is no file {pattern!r}; correct `rows: files` or put the texts there.")
-    kinds = {file.suffix for file in files}
+    kinds = {file.suffix.lower() for file in files}
     if len(kinds) > 1 or not kinds <= set(READERS):
         raise StudyError(
             f"{pattern!r} names {', '.join(sorted(kinds))} files; name one of {', '.join(READERS)}."
@@ -97,16 +100,24 @@ def _local(files: list[Path], columns: Sequence[str]) -> Table:
     names: list[str] = []
     known: dict[str, None] = {}
     for file in files:
-        try:
-            for number, row in enumerate(READERS[file.suffix](file, columns, known), start=1):
-                rows.append(row)
-                names.append(f"{paths.shown(file)} row {number}")
-        except UnicodeDecodeError as error:
-            raise StudyError(f"{paths.shown(file)} is not UTF-8 text; convert it.") from error
-        except (OSError, pa.ArrowException, ValueError, RecursionError, csv.Error) as error:
-            raise StudyError(f"{paths.shown(file)} cannot be read ({_reason(error)}); correct it.") from error
+        for number, row in enumerate(of_file(file, columns, known), start=1):
+            rows.append(row)
+            names.append(f"{paths.shown(file)} row {number}")
     _check_columns(columns, list(known))
     return Table(rows, names)
+
+
+def of_file(file: Path, columns: Sequence[str], known: dict[str, None]) -> Iterator[Row]:
+    """The rows of a file of one of the `READERS`; adds to `known` the columns that there are.
+
+    Raises StudyError if it cannot be read. A column that it lacks is None in each row.
+    """
+    try:
+        yield from READERS[file.suffix.lower()](file, columns, known)
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{paths.shown(file)} is not UTF-8 text; convert it.") from error
+    except (OSError, pa.ArrowException, ValueError, RecursionError, csv.Error) as error:
+        raise StudyError(f"{paths.shown(file)} cannot be read ({_reason(error)}); correct it.") from error
 
 
 def _check_columns(wanted: Sequence[str], there: Sequence[str]) -> None:
@@ -136,7 +147,8 @@ def _json_lines(file: Path, columns: Sequence[str], known: dict[str, None]) -> I
 def _csv(file: Path, columns: Sequence[str], known: dict[str, None]) -> Iterator[Row]:
     csv.field_size_limit(sys.maxsize)  # a text may be longer than 128 KB
     with file.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, strict=True)
+        delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         header = next(reader, [])
         known.update(dict.fromkeys(header))
         for column in columns:
@@ -161,7 +173,7 @@ def _parquet(file: Path, columns: Sequence[str], known: dict[str, None]) -> Iter
             yield from table.read(columns=list(columns)).to_pylist()
 
 
-READERS = {".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}
+READERS = {".jsonl": _json_lines, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
 
 
 def _reason(error: BaseException) -> str:

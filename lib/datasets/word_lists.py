@@ -1,16 +1,15 @@
 """Tables of words that a dataset brings: each text cut as a reading-time corpus has cut it."""
 
-from pathlib import Path
-
-import numpy as np
-import pandas as pd
-import pyarrow as pa
+import math
+from typing import Any
 
 from lib import paths, store
+from lib.datasets import rows
+from lib.datasets.values import with_plain_line_ends
 from lib.errors import StudyError, nearest
 from lib.params import Dataset, WordList
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
+KINDS = (".csv", ".tsv", ".parquet")
 
 
 def of(dataset: Dataset) -> WordList | None:
@@ -24,47 +23,45 @@ def read(declared: WordList) -> dict[str, tuple[str, ...]]:
     Raises StudyError if the table cannot be read, lacks a column, or numbers a word twice.
     """
     path = paths.resolve(declared.file)
-    table = _table(path)
-    for column in (declared.doc_id, declared.number, declared.word):
-        if column not in table.columns:
+    if path.suffix.lower() not in KINDS:
+        raise StudyError(
+            f"A table of words is {', '.join(KINDS[:-1])} or {KINDS[-1]}; {paths.shown(path)} is none."
+        )
+    columns = (declared.doc_id, declared.number, declared.word)
+    known: dict[str, None] = {}
+    table = list(rows.of_file(path, columns, known))
+    for column in columns:
+        if column not in known:
             raise StudyError(
-                f"The table of words {paths.shown(path)} has no column {column!r}; "
-                f"{nearest(column, table.columns)}"
+                f"The table of words {paths.shown(path)} has no column {column!r}; {nearest(column, known)}"
             )
-    rows = pd.DataFrame(
-        {
-            "doc_id": table[declared.doc_id].astype(str),
-            "number": pd.to_numeric(table[declared.number], errors="coerce"),
-            "word": table[declared.word].astype(str),
-        }
-    )
-    for bad, why in (
-        (rows["number"].isna(), "has no number"),
-        (rows.duplicated(["doc_id", "number"]), "is there twice"),
-    ):
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
+    numbered: dict[str, dict[float, str]] = {}
+    for row, values in enumerate(table, start=1):
+        doc_id, word = _text(values[declared.doc_id]), _text(values[declared.word])
+        number = _number(values[declared.number])
+        words = numbered.setdefault(doc_id, {})
+        if number is None or number in words:
+            why = "has no number" if number is None else "is there twice"
             raise StudyError(
-                f"The table of words {paths.shown(path)} is wrong in row {row + 1}: the word "
-                f"{rows['word'][row]!r} of text {rows['doc_id'][row]!r} {why}."
+                f"The table of words {paths.shown(path)} is wrong in row {row}: the word {word!r} of text "
+                f"{doc_id!r} {why}."
             )
-    ordered = rows.sort_values("number", kind="stable").groupby("doc_id", sort=False)["word"]
-    return {str(doc_id): tuple(words) for doc_id, words in ordered}
+        words[number] = word
+    return {doc_id: tuple(words[number] for number in sorted(words)) for doc_id, words in numbered.items()}
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else with_plain_line_ends(str(value))
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def identity(declared: WordList) -> str:
     """A hash of the table."""
     return store.file_hash(paths.resolve(declared.file))
-
-
-def _table(path: Path) -> pd.DataFrame:
-    if path.suffix not in {*SEPARATORS, ".parquet"}:
-        raise StudyError(f"A table of words is .csv, .tsv or .parquet; {paths.shown(path)} is none of them.")
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        # Words such as "null" and "NA" are words, and numbers with leading zeros are names of texts.
-        return pd.read_csv(path, sep=SEPARATORS[path.suffix], dtype=str, keep_default_na=False)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        said = str(error).splitlines()[0].rstrip(".")
-        raise StudyError(f"The table of words {paths.shown(path)} cannot be read ({said}).") from error

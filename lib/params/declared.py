@@ -14,6 +14,9 @@ class Declared(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # a field may hold a dict, which has no hash of its own
+
     @model_validator(mode="before")
     @classmethod
     def _values_are_of_their_kinds(cls, content: Any) -> Any:

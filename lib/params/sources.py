@@ -1,10 +1,11 @@
 """Sources and scorers, and where a model's weights are."""
 
 import functools
+import json
 import operator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from lib.params.declared import Declared, Slug, TextClass
@@ -94,6 +95,17 @@ class OpenAI(Declared):
         description="the same model for transformers, against which surprisal is checked",
         json_schema_extra=LATER,
     )
+
+    @field_validator("extra_body")
+    @classmethod
+    def _can_be_sent(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`extra_body` cannot be sent as JSON ({error}); write text or numbers"
+            ) from None
+        return value
 
 
 class Vllm(Declared):

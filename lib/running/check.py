@@ -10,7 +10,7 @@ from typing import Any
 
 from lib import packages, paths
 from lib.compare import hypotheses
-from lib.datasets import folder, repository, rows
+from lib.datasets import folder, repository, rows, word_lists
 from lib.errors import StudyError
 from lib.params import (
     Corpus,
@@ -77,9 +77,11 @@ def _check_source(name: str) -> None:
 
 def _check_dataset(name: str, imports: bool) -> None:
     dataset: Dataset = _named("dataset", name, load_dataset)
+    if imports:
+        return  # its texts lie in the imported project
+    if words := word_lists.of(dataset):
+        word_lists.read(words)
     match dataset:
-        case _ if imports:
-            return  # its texts lie in the imported project
         case Folder():
             folder.text_files(paths.resolve(dataset.folder))
         case Corpus(rows=table) if table.files is not None:

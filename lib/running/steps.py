@@ -12,7 +12,9 @@ from typing import Any
 from lib import datasets, imports, paths, store
 from lib.datasets import imported, repository
 from lib.datasets.folder import text_files
-from lib.params import Corpus, Folder, Human, Study, load_dataset
+from lib.errors import StudyError
+from lib.params import Corpus, Folder, Human, Model, Study, load_dataset
+from lib.params.declared import Declared
 from lib.params.run import resolve
 from lib.surprisal import scoring
 
@@ -48,15 +50,41 @@ def texts(study_name: str, study: Study, dataset: str, source: str) -> str:
     run = resolve("01_generate", {"model": source, "study": study_name, "dataset": dataset})
     if study.imported:
         return imported.identity(run)
-    if isinstance(run.source, Human) and run.source.human_dir is not None:
-        return _digest([store.file_hash(file) for file in text_files(paths.resolve(run.source.human_dir))])
+    match run.source:
+        case Human(human_dir=str(folder)):
+            return _digest([store.file_hash(file) for file in text_files(paths.resolve(folder))])
+        case Model(weights=where):
+            return weights(where)
     return ""
 
 
 def surprisal(study_name: str, dataset: str, source: str, scorer: str) -> str:
-    """The code that scores: that of one engine."""
+    """The code that scores, that of one engine; the scorer's files, and the words that a person cut."""
     given = {"model": source, "study": study_name, "dataset": dataset, "scorer": scorer}
-    return code_hash(*scoring.code(resolve("02_surprisal", given)))
+    run = resolve("02_surprisal", given)
+    code = code_hash(*scoring.code(run))
+    if run.study.imported:
+        return code
+    return _digest({"code": code, "weights": weights(run.scorer.weights), **scoring.lists(run)})
+
+
+@cache
+def weights(declared: Declared) -> str:
+    """The files of weights that lie on this machine: names, sizes and times, since to read them takes long.
+
+    Where one has changed, the step looks at what is in them.
+    """
+    files = []
+    for value in declared.model_dump().values():
+        if not isinstance(value, str):
+            continue
+        try:
+            path = paths.resolve(value)
+            files += sorted(path.iterdir()) if path.is_dir() else [path]
+        except (StudyError, OSError, ValueError):
+            continue  # a package that is not there yet, a name that is no path; the step says so
+    stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    return _digest(stamps)
 
 
 def uid(study: Study) -> str:

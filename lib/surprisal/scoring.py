@@ -360,7 +360,8 @@ def _part(run: Run) -> int:
     return CHARACTERS_PER_PART * engine_of(run.scorer.weights).fills(run.scorer.weights)
 
 
-def _lists(run: Run) -> dict[str, str]:
+def lists(run: Run) -> dict[str, str]:
+    """A hash of the words that the dataset brings for the run's texts, if it brings any."""
     declared = word_lists.of(run.dataset)
     return {"words": word_lists.identity(declared)} if declared and run.source.text_class == "human" else {}
 
@@ -381,7 +382,7 @@ def _record(run: Run) -> store.Record:
     return store.record(
         "02_surprisal",
         parameters={"scorer": run.scorer_name, "weights": deciding(declared), "scoring": scoring},
-        inputs={"texts": store.file_hash(texts), "weights": identity(declared)} | _lists(run),
+        inputs={"texts": store.file_hash(texts), "weights": identity(declared)} | lists(run),
         packages=engine_of(declared).reading_packages,
         units=UNITS,
         code=code(run),

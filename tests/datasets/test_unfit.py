@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from lib import datasets
-from lib.datasets import values
+from lib.datasets import values, word_lists
 from lib.datasets.openings import split_opening
 from lib.datasets.rows import local_files
 from lib.datasets.unfit import Unfit
 from lib.errors import StudyError
-from lib.params import Articles, Chats, Dialogues, Folder, Rows, language_of
+from lib.params import Articles, Chats, Dialogues, Folder, Rows, WordList, language_of
 
 LONG = (
     "The town stands on a river that rises in the hills, past mills, "
@@ -64,6 +64,11 @@ def test_missing_and_repeated_identifiers_are_named_with_their_rows(root: Path) 
     assert [d.doc_id for d in kept] == ["x", "y"]
     assert list(datasets.left_out("some")) == [f"t.jsonl row {n}" for n in (1, 3, 4)]
     assert len(datasets.left_out_table("some")) == 3
+
+
+def test_blanks_are_no_identifier(root: Path) -> None:
+    (root / "t.csv").write_text(f'id,text\n" ","{LONG} Rest."\n')
+    assert "t.csv row 1 has no identifier" in sentence(articles("t.csv", id="id"))
 
 
 def test_numbers_as_identifiers_meet_texts_that_spell_them(root: Path) -> None:
@@ -177,12 +182,39 @@ def test_hidden_files_and_editors_copies_are_no_texts(root: Path) -> None:
         "essay~.txt",
         "essay.txt~",
         "#essay.txt#",
+        "essay.sync-conflict-20240131-101010-ABCDEFG.txt",
+        "essay (Ann's conflicted copy 2024-01-31).txt",
+        "@eaDir/essay.txt",
     ):
         file = root / ".hidden above" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"\xb0" if "_essay" in name else b"T\nOne is here. Two.")
     found = datasets.load("mine", Folder(kind="folder", folder=".hidden above"))
     assert [d.doc_id for d in found] == ["deep/other", "essay"]
+
+
+def test_the_lock_of_a_spreadsheet_is_no_table(root: Path) -> None:
+    for name in ("a.csv", "b.CSV", "~$a.csv", "._a.csv", ".~lock.a.csv#"):
+        (root / name).write_text(f'text\n"{LONG} Rest."\n')
+    assert [file.name for file in local_files("*.csv")] == ["a.csv"]
+    assert [file.name for file in local_files("*")] == ["a.csv", "b.CSV"]
+    assert len(datasets.load("two", articles("*"))) == 2
+
+
+def test_no_text_of_a_folder_is_passed_over_in_silence(root: Path) -> None:
+    mine, elsewhere = root / "mine", root / "elsewhere"
+    for name in ("mine/a.txt", "mine/B.TXT", "elsewhere/deep/c.Txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("T\nOne is here. Two.")
+    (mine / "linked").symlink_to(elsewhere)
+    (elsewhere / "round").symlink_to(mine)  # which leads back to where it began
+    dataset = Folder(kind="folder", folder="mine")
+    assert [d.doc_id for d in datasets.load("mine", dataset)] == ["B", "a", "linked/deep/c"]
+    (mine / "a.TXT").write_text("T\nAnother is here. Two.")
+    assert "mine/a.txt has the name of mine/a.TXT but for its ending" in sentence(dataset)
+    (mine / "a.TXT").unlink()
+    (mine / "gone.txt").symlink_to(root / "nowhere.txt")
+    assert "mine/gone.txt is a link to a file that is not there" in sentence(dataset)
 
 
 def test_brackets_and_braces_in_names_stand_for_themselves(root: Path) -> None:
@@ -272,3 +304,26 @@ def test_the_language_of_a_dataset_decides_where_sentences_end(root: Path) -> No
     assert datasets.load("de", german)[0].prompt == "T\n\nAm 3. Mai kam er."
     assert language_of(german) == "de"
     assert language_of(Chats(kind="chats", rows=Rows(files="x"), language="Chinese")) == "zh"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("doc_id,number,word\n001,1,a,b\n", "line 2 ends a row of 4 fields under 3 columns"),
+        ("doc_id,number,word,word\n001,1,a,b\n", "the column 'word' is there twice"),
+        ("doc_id,number,wrd\n001,1,a\n", "has no column 'word'; did you mean 'wrd'?"),
+        ("doc_id,number,word\n001,inf,a\n", "wrong in row 1: the word 'a' of text '001' has no number"),
+        ("doc_id,number,word\n1,1,a\n1,1.0,b\n", "wrong in row 2: the word 'b' of text '1' is there twice"),
+        ("doc_id,number,word\n001,1,Gr\xfcn\n".encode("latin-1"), "words.csv is not UTF-8 text"),
+    ],
+)
+def test_tables_of_words_that_cannot_be_used_are_named(root: Path, content: str | bytes, said: str) -> None:
+    (root / "words.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(StudyError) as caught:
+        word_lists.read(WordList(file="words.csv"))
+    assert said in str(caught.value)
+
+
+def test_a_table_of_words_is_read_as_it_is_written(root: Path) -> None:
+    (root / "w.tsv").write_bytes(b"doc_id\tnumber\tword\r\n001\t2\tNA\r\n001\t1\tnull\r\n01\t1.5\t \r\n")
+    assert word_lists.read(WordList(file="w.tsv")) == {"001": ("null", "NA"), "01": (" ",)}
