@@ -23,6 +23,12 @@ NO_WAY = {401, 403, 404}  # wrong for every text: the key, the address or the mo
 ODD = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
+def in_a_line(said: str) -> str:
+    """What a server says, such that any file and any terminal takes it: one line, of printable characters."""
+    whole = said.encode("utf-8", "backslashreplace").decode()
+    return " ".join("".join(each if each.isprintable() else " " for each in whole).split())[:200]
+
+
 class EmptyAnswerError(Exception):
     """The server answered, but there is nothing of use in the answer."""
 
@@ -112,7 +118,7 @@ class Server:
 
     def _without_key(self, error: BaseException) -> str:
         """What the error says in one line; a server may well quote the key that it refuses."""
-        return " ".join(str(error).replace(self.client.api_key, "…").split())[:200]
+        return in_a_line(str(error).replace(self.client.api_key, "…"))
 
     def _refused(self, error: Any) -> StudyError:
         return StudyError(

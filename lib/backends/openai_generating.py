@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lib.backends import prompts
 from lib.backends.generating import UNWATCHED, Completion, Request, Watch
-from lib.backends.openai_client import Asked, EmptyAnswerError, Server, first_choice, part
+from lib.backends.openai_client import Asked, EmptyAnswerError, Server, first_choice, in_a_line, part
 from lib.errors import StudyError
 from lib.params import OpenAI, Sampling
 
@@ -82,7 +82,7 @@ class ServerGenerator:
         if reason in CUT:
             text = written.text.rstrip("\ufffd")  # cut off within a character
             return Completion(text, sent, written.tokens, "length", *how)
-        error = f"the server ended the text for another reason: {written.finish_reason}"
+        error = f"the server ended the text for another reason: {in_a_line(repr(written.finish_reason))}"
         return Completion("", sent, written.tokens, None, seconds, asked.retries, error)
 
     def _chat(self, request: Request, sampling: Sampling) -> tuple[str, Asked]:

@@ -150,7 +150,7 @@ def _kept(
     complete = store.is_to_be_had(path, made)
     if not isinstance(run.source, Model) or run.study.imported:
         return None if complete else {}
-    if complete and not engine_of(run.source.weights).remote:
+    if complete and (run.reads_only or not engine_of(run.source.weights).remote):
         return None
     if not complete and not _differs_in_number_only(path, made):
         return {}

@@ -35,6 +35,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 }
 FOR_MODELS = ("temperature", "top_p", "max_tokens", "max_retries", "system_prompt")
 SWITCHES = ("verbose", "regenerate")
+READS_ONLY = "STUDY_READS_ONLY"  # in the environment of a notebook whose data are complete
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Run:
     regenerate: bool = False
     verbose: bool = False
     overridden: dict[str, Any] = field(default_factory=dict)
+    # What failed gets another chance when a step is run, not when the study's report of it is.
+    reads_only: bool = field(default_factory=lambda: READS_ONLY in os.environ)
 
     @property
     def samples(self) -> int:

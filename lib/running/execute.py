@@ -28,7 +28,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from lib import paths, progress, store
 from lib.errors import StudyError
-from lib.params.run import resolve, resolve_comparison
+from lib.params.run import READS_ONLY, resolve, resolve_comparison
 from lib.reports.page import write_report
 from lib.running.make import given, in_a_sentence
 
@@ -58,7 +58,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("steps", nargs="+", choices=STEPS, metavar="step")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument("--reads-only", action="store_true", help="what failed gets no other chance")
     arguments = parser.parse_args()
+    if arguments.reads_only:
+        os.environ[READS_ONLY] = "1"  # for the kernel
     try:
         with _kernel() as kernel:
             for step, parameters in _runs(arguments.steps, arguments.p):

@@ -28,6 +28,7 @@ from lib.running.alone import alone
 from lib.running.check import checked_study, packages_of
 from lib.running.noted import made_by_hand
 from lib.running.profiles import Profile, load_profile
+from lib.running.unanswered import unanswered
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 QUARTO_HINT = (
@@ -89,6 +90,8 @@ def run_study(name: str, shards: str = "1", profile: str = "") -> int:
     if status == 0:
         print(f"{study.title}: up to date after {time.monotonic() - started:.0f} s.")
         print(f"  reports  {os.path.relpath(paths.study_page(name))}")
+        for sentence in unanswered(name, study):
+            print(f"  lacking  {sentence}")
         if study.paper:
             pages = [paths.paper_page(kind) for kind in ("html", "pdf")]
             there = shutil.which("quarto") and all(page.exists() for page in pages)

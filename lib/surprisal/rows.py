@@ -1,6 +1,6 @@
 """From texts to the rows of step 02: one scorer, some texts, their tokens and words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -103,6 +103,11 @@ def described(model: Reader, scoring: Scoring) -> dict[str, Any]:
     """How `model` reads, for the record, and why there are no words."""
     found = model.described(scoring)
     return {**found, "why_no_words": model.why_no_words} if model.why_no_words else found
+
+
+def listed_in_record(not_scored: Mapping[Key, str]) -> list[dict[str, Any]]:
+    """Why texts are not scored, as a record keeps it."""
+    return [{"doc_id": key[0], "sample": key[1], "reason": why} for key, why in not_scored.items()]
 
 
 def _unreadable(text: Text) -> str | None:

@@ -14,7 +14,7 @@ As a library:
 import gc
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -34,7 +34,8 @@ from lib.params import LlamaCpp, Scorer, Transformers, load_scorer
 from lib.params.run import Run, command
 from lib.progress import Bar
 from lib.surprisal import listed
-from lib.surprisal.rows import SCHEMA, WORD_SCHEMA, Text, described, score_rows
+from lib.surprisal.again import score_missing
+from lib.surprisal.rows import SCHEMA, WORD_SCHEMA, Text, described, listed_in_record, score_rows
 
 UNITS = {
     "surprisal": "bits",
@@ -87,7 +88,7 @@ class ScoringSummary:
         return pd.DataFrame([row])
 
     def not_scored_table(self) -> pd.DataFrame:
-        return pd.DataFrame(_listed(self.not_scored), columns=["doc_id", "sample", "reason"])
+        return pd.DataFrame(listed_in_record(self.not_scored), columns=["doc_id", "sample", "reason"])
 
 
 def score(
@@ -151,7 +152,7 @@ def score_texts(run: Run) -> ScoringSummary:
 
     Texts without a word (an error, or nothing written) and those that the scorer cannot do are left
     out and listed with the reason. A run that was stopped continues after its last complete part;
-    complete files are left alone.
+    complete files are left alone, apart from what a server failed to score, which gets another chance.
 
     Raises StudyError for a missing or broken file of texts, missing weights, or a window that does
     not suit the scorer.
@@ -175,6 +176,10 @@ def score_texts(run: Run) -> ScoringSummary:
                 store.Parts(tokens_path, SCHEMA, made, _part(run), fresh=run.regenerate),
                 store.Parts(words_path, WORD_SCHEMA, made, _part(run), fresh=run.regenerate),
             )
+        elif not run.study.imported and not run.reads_only and engine_of(run.scorer.weights).remote:
+            began = perf_counter()
+            scored_now = score_missing(run, texts, tokens_path, words_path)
+            seconds = perf_counter() - began
         measured = store.measured(tokens_path)
     not_scored |= {(row["doc_id"], row["sample"]): row["reason"] for row in measured.pop("not_scored", [])}
     return ScoringSummary(
@@ -247,15 +252,10 @@ def _import(run: Run, rows: pd.DataFrame, made: store.Record) -> None:
     """Write both files from the surprisals that the study imports."""
     place = (run.scorer_name, run.dataset_name, run.source_name)
     tables, not_scored = imported.tokens(run, rows, SCHEMA)
-    listed = _listed({(doc_id, 0): why for doc_id, why in not_scored.items()})
+    listed = listed_in_record({(doc_id, 0): why for doc_id, why in not_scored.items()})
     found = {"not_scored": listed, "why_no_words": imported.NO_WORDS}
     store.write(paths.words(*place), WORD_SCHEMA.empty_table(), WORD_SCHEMA, made)
     store.write_stream(paths.surprisals(*place), tables, SCHEMA, {**made, store.MEASURED: found})
-
-
-def _listed(not_scored: Mapping[Key, str]) -> list[dict[str, Any]]:
-    """As a record keeps it."""
-    return [{"doc_id": key[0], "sample": key[1], "reason": why} for key, why in not_scored.items()]
 
 
 def read_tokens(run: Run) -> pd.DataFrame:
@@ -289,7 +289,7 @@ def _score_in_parts(
         with _progress(sum(_size(parts[number]) for number in missing)) as progress:
             for number in missing:
                 part = score_rows(model, run.scorer.scoring, parts[number])
-                found = {**how, "not_scored": _listed(part.not_scored)}
+                found = {**how, "not_scored": listed_in_record(part.not_scored)}
                 if number == 0 and deviation:
                     found["deviation"] = deviation
                 words.write(number, part.words)

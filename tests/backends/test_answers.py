@@ -22,6 +22,7 @@ class Server(ThreadingHTTPServer):
     """Answers every question with `answer(body)`, a dict or the bytes of a body; keeps what was asked."""
 
     daemon_threads = True
+    request_queue_size = 128  # more than ask at once
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
