@@ -20,6 +20,10 @@ class Journal:
         self.file = path.with_name(f".{path.name}.journal")
         self.head = _line({"made": made})
         self.rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        with store.writing(self.file):
+            self._begin()
+
+    def _begin(self) -> None:
         lines = self.file.read_bytes().splitlines(keepends=True) if self.file.exists() else []
         whole = len(lines[0]) if lines and lines[0] == self.head else 0
         for line in lines[1:] if whole else []:
@@ -28,15 +32,18 @@ class Journal:
                 break
             self.rows[tuple(found["key"])] = found["row"]
             whole += len(line)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         if not whole:
             self.file.write_bytes(self.head)
         else:
             os.truncate(self.file, whole)
 
     def add(self, key: tuple[Any, ...], row: dict[str, Any]) -> None:
-        """Keep `row`; when this returns, neither a kill nor a power cut loses it."""
-        with self.file.open("ab") as stream:
+        """Keep `row`; when this returns, neither a kill nor a power cut loses it.
+
+        Raises StudyError, as every other writing here, where the disk or the permissions do not allow it.
+        """
+        with store.writing(self.file), self.file.open("ab") as stream:
             stream.write(_line({"key": key, "row": row}))
             stream.flush()
             os.fsync(stream.fileno())

@@ -6,7 +6,7 @@ line about it, which its bar keeps up to date; the terminal shows the files that
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -97,5 +97,6 @@ def _say(file: Path, line: str) -> None:
     temporary = file.with_name(f".{file.name}")
     if not file.parent.is_dir():
         return  # whoever watched has gone; the work goes on
-    temporary.write_text(line)
-    temporary.replace(file)
+    with suppress(OSError):  # a disk that is full for a line is no reason to stop
+        temporary.write_text(line)
+        temporary.replace(file)

@@ -7,13 +7,12 @@ that makes many rows writes them as parts beside the output (`<name>.parts/`); p
 record survive an interruption.
 """
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from lib import earlier, paths, seal
+from lib import commands, earlier, paths, seal
 from lib.batches import batches
 from lib.errors import StudyError
 from lib.imports import code_hash
@@ -229,7 +228,7 @@ def _reading(path: Path, made_by: str = THE_STEP) -> Iterator[None]:
         if error.errno is None:  # Arrow's word for what is no Parquet
             raise _broken(path, made_by) from error
         raise StudyError(
-            f"{paths.shown(path)} cannot be read ({_reason(error)}); {_way_out(error)}"
+            f"{paths.shown(path)} cannot be read ({commands.reason(error)}); {commands.way_out(error)}."
         ) from error
 
 
@@ -240,24 +239,8 @@ def _broken(path: Path, made_by: str = THE_STEP) -> StudyError:
     )
 
 
-def _reason(error: OSError) -> str:
-    return (os.strerror(error.errno) if error.errno else _first_line(error)).lower()
-
-
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def _way_out(error: OSError) -> str:
-    match error:
-        case IsADirectoryError() | NotADirectoryError() | FileExistsError():
-            return "a folder and a file are in each other's place: move it away."
-        case PermissionError():
-            return "give yourself the permission, or work where you have it."
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return "make room and run it again: what is complete is kept."
-        case _:
-            return "see to the disk and run it again: what is complete is kept."
 
 
 @contextmanager
@@ -267,8 +250,26 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StudyError(
-            f"{paths.shown(path)} cannot be written ({_reason(error)}); {_way_out(error)}"
+            f"{paths.shown(path)} cannot be written ({commands.reason(error)}); {commands.way_out(error)}."
         ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as `path` in one step, so that nobody reads half of it.
+
+    Several processes may write one file at once; the last is kept. Raises StudyError where the disk or
+    the permissions do not allow it, and leaves what was there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

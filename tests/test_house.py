@@ -18,6 +18,7 @@ ROOMS = (
         "errors",
         "packages",
         "paths",
+        "commands",
         "machine",
         "processes",
         "imports",

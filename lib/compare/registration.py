@@ -88,8 +88,7 @@ def register(study_name: str) -> Path:
         "versions": {package: _version(package) for package in PACKAGES},
         "fixed": fixed,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))
+    store.write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))
     return path
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import nbformat
 
 from lib import datasets, paths, store
+from lib.commands import a_command
 from lib.compare import findings, published, verdicts
 from lib.compare.registration import registration
 from lib.compare.verdicts import Answer
 from lib.datasets import repository
-from lib.errors import StudyError
 from lib.figures import comparison, effects, hypotheses
 from lib.params import Study, load_source, load_study
 from lib.reports import claims
@@ -25,15 +25,12 @@ from lib.reports.studies_page import write_studies_page
 from lib.uid import contours
 
 
+@a_command
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", nargs="?", default="demo")
-    try:
-        print(paths.shown(write_front_page(parser.parse_args().study)))
-        write_studies_page()
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    print(paths.shown(write_front_page(parser.parse_args().study)))
+    write_studies_page()
     return 0
 
 

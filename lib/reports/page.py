@@ -6,8 +6,6 @@ as Vega-Lite, which the page's own copy of Vega brings to life.
 
 import html
 import json
-import os
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,21 +84,8 @@ def page_of(template: str, **values: Any) -> str:
 
 
 def write_page(path: Path, page: str) -> Path:
-    """Write `page` as `path` in one step, so that nobody reads half of it; return `path`.
-
-    Several processes may write one page at once; the last is kept. Raises StudyError where the disk or
-    the permissions do not allow it.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with store.writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(page, encoding="utf-8")
-            temporary.replace(path)
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+    """Write `page` as `path`; return `path`. As `store.write_text`."""
+    store.write_text(path, page)
     return path
 
 

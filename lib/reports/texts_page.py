@@ -19,9 +19,9 @@ from typing import Any
 import pandas as pd
 
 from lib import paths, store
+from lib.commands import a_command
 from lib.datasets import repository
 from lib.datasets.document import KEYS
-from lib.errors import StudyError
 from lib.params import load_study
 from lib.reports import page as report
 from lib.reports import shaded as text_view
@@ -30,16 +30,13 @@ METRICS = ("tokens", "mean_surprisal", "uid_variance", "uid_pairwise")
 MOST_TOKENS = 450_000  # of a page; about 3 MB
 
 
+@a_command
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study")
     parser.add_argument("dataset")
     arguments = parser.parse_args()
-    try:
-        print(paths.shown(write_text_page(arguments.study, arguments.dataset)))
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    print(paths.shown(write_text_page(arguments.study, arguments.dataset)))
     return 0
 
 

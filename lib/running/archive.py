@@ -25,6 +25,7 @@ from rocrate.rocrate import ROCrate
 
 import lib
 from lib import paths, store
+from lib.commands import a_command
 from lib.datasets import repository
 from lib.errors import StudyError
 from lib.params import Study, load_study
@@ -35,6 +36,7 @@ EMPTIED = ("token", "token_id", "word")  # one by one a hash of these would give
 METADATA = "ro-crate-metadata.json"
 
 
+@a_command
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -44,15 +46,11 @@ def main() -> int:
     check = commands.add_parser("verify", help="say whether an archive is whole, and how this place differs")
     check.add_argument("archive", type=Path)
     arguments = parser.parse_args()
-    try:
-        if arguments.command == "make":
-            made = archive(arguments.study, hashed=arguments.text == "hash")
-            print(f"{os.path.relpath(made)}  {made.stat().st_size:,} bytes")
-            return 0
-        damaged, different = verify(arguments.archive)
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if arguments.command == "make":
+        made = archive(arguments.study, hashed=arguments.text == "hash")
+        print(f"{os.path.relpath(made)}  {made.stat().st_size:,} bytes")
+        return 0
+    damaged, different = verify(arguments.archive)
     for line in damaged or ["Every file is as it was when the archive was made."]:
         print(line)
     for line in different or ["A rerun here would start from the same params, code and versions."]:

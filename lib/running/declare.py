@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from lib import paths
+from lib import paths, store
+from lib.commands import a_command
 from lib.datasets.folder import text_files
 from lib.errors import StudyError
 from lib.machine import MEGABYTE, memory
@@ -56,6 +57,7 @@ HYPOTHESES = {
 }
 
 
+@a_command
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name")
@@ -65,19 +67,15 @@ def main() -> int:
     parser.add_argument("--class", dest="text_class", default="base", choices=("base", "instruct", "rlhf"))
     parser.add_argument("--served", help="the model's name on its server")
     arguments = parser.parse_args()
-    try:
-        if arguments.folder:
-            dataset, study = declare_folder(arguments.name, arguments.folder)
-            print(f"Wrote {paths.shown(dataset)} and {paths.shown(study)}.")
-            print(f"Now: make study STUDY={arguments.name}")
-        else:
-            file = declare_model(arguments.name, arguments.model, arguments.text_class, arguments.served)
-            print(f"Wrote {paths.shown(file)}. Add {arguments.name!r} to the `sources` of a study.")
-            if arguments.model.endswith(".gguf"):
-                print(GGUF_HINT.format(file=arguments.model))
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if arguments.folder:
+        dataset, study = declare_folder(arguments.name, arguments.folder)
+        print(f"Wrote {paths.shown(dataset)} and {paths.shown(study)}.")
+        print(f"Now: make study STUDY={arguments.name}")
+    else:
+        file = declare_model(arguments.name, arguments.model, arguments.text_class, arguments.served)
+        print(f"Wrote {paths.shown(file)}. Add {arguments.name!r} to the `sources` of a study.")
+        if arguments.model.endswith(".gguf"):
+            print(GGUF_HINT.format(file=arguments.model))
     return 0
 
 
@@ -140,7 +138,7 @@ def _write(name: str, files: dict[Path, tuple[Any, dict[str, Any]]]) -> None:
             raise StudyError(f"{paths.shown(path)} is there already; choose another name, or edit that file.")
         validated(TypeAdapter(kind), content, paths.shown(path))
     for path, (_, content) in files.items():
-        path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        store.write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from papermill.engines import NBClientEngine, NotebookExecutionManager, papermil
 from papermill.exceptions import PapermillExecutionError
 
 from lib import paths, progress, store
+from lib.commands import a_command
 from lib.errors import StudyError
 from lib.params.run import READS_ONLY, resolve, resolve_comparison
 from lib.reports.page import write_report
@@ -54,6 +55,7 @@ class SavedAtItsEnd(NBClientEngine):
 papermill_engines.register("saved at its end", SavedAtItsEnd)
 
 
+@a_command
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("steps", nargs="+", choices=STEPS, metavar="step")
@@ -62,13 +64,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.reads_only:
         os.environ[READS_ONLY] = "1"  # for the kernel
-    try:
-        with _kernel() as kernel:
-            for step, parameters in _runs(arguments.steps, arguments.p):
-                print(os.path.relpath(execute(step, parameters, kernel)))
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    with _kernel() as kernel:
+        for step, parameters in _runs(arguments.steps, arguments.p):
+            print(os.path.relpath(execute(step, parameters, kernel)))
     return 0
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from lib import paths, store
+from lib.commands import a_command
 from lib.datasets import repository
 from lib.errors import StudyError, nearest
 from lib.params import Study, load_source, load_study
@@ -27,16 +28,13 @@ SCRIPT = Path(__file__).parent / "read.R"
 ABOUT = "status", "finish_reason", "retries", "seed", "title", "prompt", "text"
 
 
+@a_command
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", nargs="?", default="demo")
     parser.add_argument("--with", dest="also", nargs="*", default=[], metavar="TABLE", help="tokens, words")
     arguments = parser.parse_args()
-    try:
-        folder = export(arguments.study, arguments.also)
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    folder = export(arguments.study, arguments.also)
     for file in sorted(folder.iterdir()):
         print(f"  {os.path.relpath(file)}  {file.stat().st_size:,} bytes")
     return 0

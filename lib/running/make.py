@@ -6,7 +6,6 @@ The step's notebook then finds its data complete, and only reads.
 """
 
 import argparse
-import errno
 import os
 import re
 import shlex
@@ -20,21 +19,17 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lib import machine, paths, progress
+from lib import commands, machine, paths, progress
 from lib.backends import vllm_server
+from lib.commands import a_command
 from lib.errors import StudyError
 from lib.params import Vllm, load_scorer, load_source
 from lib.running.noted import note
 
 STEPS = ("texts", "surprisal", "uid", "compare", "hypotheses")
-WAY_OUT = {
-    errno.ENOSPC: "make room on that disk and run it again; what is whole is kept.",
-    errno.EDQUOT: "make room within your quota and run it again; what is whole is kept.",
-    errno.EACCES: "give yourself the right to it and run it again.",
-    errno.EROFS: "choose a folder that can be written to.",
-}
 
 
+@a_command
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("step", choices=STEPS)
@@ -44,15 +39,11 @@ def main() -> int:
     )
     parser.add_argument("--gpu", type=int, default=0, help="how many GPUs it may use")
     arguments = parser.parse_args()
-    try:
-        # Shards of one source run side by side, each with a line of its own.
-        name = " ".join(filter(None, [progress.name_of(arguments.step, dict(arguments.p)), arguments.shard]))
-        serves = bool(arguments.gpu) and _serves(arguments.step, dict(arguments.p))
-        with progress.running(name), _devices(arguments.gpu, serves=serves):
-            make(arguments.step, dict(arguments.p), arguments.shard)
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    # Shards of one source run side by side, each with a line of its own.
+    name = " ".join(filter(None, [progress.name_of(arguments.step, dict(arguments.p)), arguments.shard]))
+    serves = bool(arguments.gpu) and _serves(arguments.step, dict(arguments.p))
+    with progress.running(name), _devices(arguments.gpu, serves=serves):
+        make(arguments.step, dict(arguments.p), arguments.shard)
     return 0
 
 
@@ -141,9 +132,8 @@ def _make_shard(step: str, parameters: Mapping[str, str], shard: str) -> None:
 
 def in_a_sentence(error: BaseException) -> str:
     """An error that is none of ours, in a sentence; a full disk says which."""
-    if isinstance(error, OSError) and error.errno is not None:
-        where = f" ({paths.shown(Path(error.filename))})" if isinstance(error.filename, str) else ""
-        return f"{error.strerror}{where}; {WAY_OUT.get(error.errno, 'correct that and run it again.')}"
+    if isinstance(error, OSError):
+        return f"{commands.about(error)}."
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0] if said else 'without a word'}"
 

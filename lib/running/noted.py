@@ -20,7 +20,7 @@ def note(step: str, parameters: Mapping[str, str]) -> None:
     """Note which record the files of a step have that just ran (`lib.running.make`)."""
     for path in _made_by(step, parameters):
         if path.exists():
-            _note(path).write_text(store.key_of(path) or "")
+            store.write_text(_note(path), store.key_of(path) or "")
 
 
 def made_by_hand(name: str, study: Study) -> list[Path]:
@@ -67,4 +67,4 @@ def _note(path: Path) -> Path:
 
 def _noted(path: Path) -> str | None:
     note = _note(path)
-    return note.read_text() if note.exists() else None
+    return note.read_text(errors="replace") if note.exists() else None

@@ -14,6 +14,7 @@ from time import monotonic
 import pandas as pd
 
 from lib import paths
+from lib.commands import a_command
 from lib.compare import hypotheses, power
 from lib.compare.power import MORE, STUDIES, WANTED, Population, Size
 from lib.errors import StudyError
@@ -28,6 +29,7 @@ UNMEASURED = (
 )
 
 
+@a_command
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", nargs="?", default="demo")
@@ -40,20 +42,16 @@ def main() -> int:
     parser.add_argument("--speeds", action="store_true", help="measure how fast the models are here")
     given = parser.parse_args()
     began = monotonic()
-    try:
-        study = checked_study(given.study)
-        for failed in cost.measure(study) if given.speeds else []:
-            print(failed, file=sys.stderr)
-        price = None if study.imported else cost.table(study)
-        if price is not None and not study.hypotheses:
-            print(_plain(price))
-            return 0
-        table, file = plan(
-            given.study, study, given.pilot, given.prompts, given.correlation, given.chance, price=price
-        )
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    study = checked_study(given.study)
+    for failed in cost.measure(study) if given.speeds else []:
+        print(failed, file=sys.stderr)
+    price = None if study.imported else cost.table(study)
+    if price is not None and not study.hypotheses:
+        print(_plain(price))
+        return 0
+    table, file = plan(
+        given.study, study, given.pilot, given.prompts, given.correlation, given.chance, price=price
+    )
     print(_plain(table))
     if price is not None:
         print(f"\n{_plain(price)}\n{UNMEASURED if 'not measured' in set(price['device']) else ''}")

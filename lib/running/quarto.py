@@ -5,10 +5,12 @@ import subprocess
 import sys
 
 from lib import paths
+from lib.commands import a_command
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
+@a_command
 def main() -> int:
     done = subprocess.run(
         ["quarto", "render", "paper/"], cwd=paths.root(), capture_output=True, text=True, errors="replace"

@@ -4,21 +4,18 @@ import argparse
 import sys
 
 from lib import paths
+from lib.commands import a_command
 from lib.compare.registration import register, registration
-from lib.errors import StudyError
 from lib.running.check import checked_study
 
 
+@a_command
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", nargs="?", default="demo")
     name = parser.parse_args().study
-    try:
-        checked_study(name)
-        path = register(name)
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    checked_study(name)
+    path = register(name)
     print(f"Wrote {paths.shown(path)}: {registration(name)}.")
     print(f"Commit it before the run: git add {paths.shown(path)}")
     return 0

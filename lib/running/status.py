@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import paths
+from lib.commands import a_command
 from lib.datasets import repository
 from lib.errors import StudyError
 from lib.params import Study
@@ -32,15 +33,11 @@ WILDCARDS = ("dataset", "source", "scorer", "comparison")  # in this order in th
 MOST_FILES = 3
 
 
+@a_command
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", nargs="?", default="demo")
-    try:
-        table = status(parser.parse_args().study)
-    except StudyError as error:
-        for sentence in str(error).splitlines():
-            print(f"error: {sentence}", file=sys.stderr)
-        return 1
+    table = status(parser.parse_args().study)
     print(table.to_markdown(index=False, tablefmt="plain"))
     counts = table["state"].value_counts()
     print("\n" + ", ".join(f"{counts[state]} {state}" for state in counts.index))

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from lib import machine, packages, paths, progress
 from lib.backends import vllm_server
+from lib.commands import a_command
 from lib.datasets import repository
 from lib.errors import StudyError
 from lib.params import Study, load_study
@@ -37,6 +38,7 @@ QUARTO_HINT = (
 )
 
 
+@a_command
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", nargs="?", default="demo")
@@ -48,10 +50,6 @@ def main() -> int:
     try:
         install_packages(arguments.study)
         return run_study(arguments.study, arguments.shards, arguments.profile)
-    except StudyError as error:
-        for sentence in str(error).splitlines():
-            print(f"error: {sentence}", file=sys.stderr)
-        return 1
     except children.Stopped as stopped:
         print("Stopped. What was made is kept, and `make study` goes on from there.", file=sys.stderr)
         return 128 + stopped.number

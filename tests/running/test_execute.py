@@ -48,11 +48,11 @@ def test_a_full_disk_is_one_sentence_wherever_it_is_full(small_study, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device", str(small_study / "rendered" / "x.ipynb"))
 
     monkeypatch.setattr(papermill, "execute_notebook", full)
-    with pytest.raises(StudyError, match=r"No space left on device \(rendered/x\.ipynb\); make room"):
+    with pytest.raises(StudyError, match=r"no space left on device \(rendered/x\.ipynb\); make room"):
         execute.execute("01_generate", GIVEN)
     monkeypatch.setattr(make, "_makers", lambda: {"texts": full})
     monkeypatch.setattr(make, "_written", lambda path, text: False)
-    with pytest.raises(StudyError, match="No space left") as caught:
+    with pytest.raises(StudyError, match="no space left") as caught:
         make.make("texts", GIVEN)
     assert str(caught.value).splitlines()[1].strip().startswith("to run just this again: python -m")
 

@@ -35,3 +35,6 @@ def test_a_damaged_file_and_one_of_an_unknown_run_are_looked_at_again(small_stud
     assert made_by_hand("small", study) == [path]
     make("texts", GIVEN)
     assert made_by_hand("small", study) == []
+    note = path.with_name(f".{path.name}.made")
+    note.write_bytes(b"\xff" + note.read_bytes()[1:])
+    assert made_by_hand("small", study) == [path]
