@@ -107,6 +107,12 @@ def compared(undisturbed: dict[str, bytes], now: dict[str, bytes], *, whole: boo
 
 
 def make_study(root: Path) -> None:
+    declare_study(root)
+    if run(root).wait() != 0:
+        shutil.rmtree(root)
+
+
+def declare_study(root: Path) -> None:
     """A whole study of few processes: people and one model, a comparison and a hypothesis."""
     root.mkdir(parents=True)
     make_project(root)
@@ -116,8 +122,6 @@ def make_study(root: Path) -> None:
     study["hypotheses"].pop("spread")
     study["comparisons"]["all"]["sources"] = study["sources"]
     (root / "params" / "studies" / "demo.yaml").write_text(yaml.safe_dump(study))
-    if run(root).wait() != 0:
-        shutil.rmtree(root)
 
 
 def keep(root: Path, undisturbed: dict[str, bytes]) -> None:
