@@ -36,7 +36,6 @@ EXECUTE = "{PYTHON:q} -m lib.running.execute --reads-only"
 OF_SOURCE = " -p model {wildcards.source:q} -p study {STUDY:q} -p dataset {wildcards.dataset:q}"
 OF_SCORER = OF_SOURCE + " -p scorer {wildcards.scorer:q}"
 OF_COMPARISON = " -p comparison {wildcards.comparison:q} -p study {STUDY:q}"
-READING = 800  # MB that a notebook takes which only reads
 
 
 workdir: str(ROOT)
@@ -111,9 +110,14 @@ def processors(weights):
 def needs(weights):
     """The resources of a job that opens `weights`."""
     return {
-        "mem_mb": need(lambda asked: min(resources.memory_of(asked), MEMORY), weights, READING),
+        "mem_mb": need(lambda asked: min(resources.memory_of(asked), MEMORY), weights, resources.READING),
         "gpu": need(lambda asked: min(resources.gpus_of(asked), GPUS), weights, 0),
     }
+
+
+def reading(sources):
+    """The memory of a job that reads all texts of `sources`, in all datasets."""
+    return min(resources.reading(study, sources), MEMORY)
 
 
 OF_TEXTS = "data/texts/{dataset}/.{source}.shard-{shard}-of-" + str(SHARDS)
@@ -249,7 +253,7 @@ rule uid:
     params:
         follows=steps.uid(study),
     resources:
-        mem_mb=READING,
+        mem_mb=lambda wildcards: reading([wildcards.source]),
     shell:
         MAKE + " uid" + OF_SCORER + " && touch {output:q}"
 
@@ -266,7 +270,7 @@ rule compare:
     params:
         follows=lambda wildcards: steps.comparison(study, wildcards.comparison),
     resources:
-        mem_mb=READING,
+        mem_mb=lambda wildcards: reading(study.sources_of(wildcards.comparison)),
     shell:
         MAKE + " compare" + OF_COMPARISON + " && touch {output:q}"
 
@@ -286,7 +290,7 @@ if HYPOTHESES:
         params:
             follows=steps.hypotheses(study),
         resources:
-            mem_mb=READING,
+            mem_mb=reading(study.sources),
         shell:
             MAKE + " hypotheses -p study {STUDY:q} && touch {output:q}"
 
@@ -315,7 +319,7 @@ for number, (dataset, sources) in enumerate(steps.bundles(STUDY, study)):
             models=" ".join(f"-p model {shlex.quote(source)}" for source in sources),
             scorers=" ".join(f"-p scorer {shlex.quote(scorer)}" for scorer in study.scorers),
         resources:
-            mem_mb=READING,
+            mem_mb=reading(sources),
         shell:
             EXECUTE + " " + " ".join(OF_A_SOURCE) + " {params.models} -p study {STUDY:q}"
             " -p dataset {params.dataset:q} {params.scorers}"
@@ -333,7 +337,7 @@ rule compare_report:
     params:
         code=steps.reports(),
     resources:
-        mem_mb=READING,
+        mem_mb=lambda wildcards: reading(study.sources_of(wildcards.comparison)),
     shell:
         EXECUTE + " 04_compare" + OF_COMPARISON
 

@@ -1,6 +1,6 @@
 """What a job needs of a machine: processors, memory, GPUs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -9,9 +9,11 @@ from lib.backends import vllm_server
 from lib.backends.engines import engine_of
 from lib.errors import StudyError
 from lib.machine import MEGABYTE
-from lib.params import LlamaCpp, Model, Study, Transformers, Vllm, Weights, load_scorer, load_source
+from lib.params import LlamaCpp, Model, Source, Study, Transformers, Vllm, Weights, load_scorer, load_source
 
 LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is loaded
+READING = 800  # MB of a job that opens no model
+KB_PER_TEXT = 4  # of what steps 03 and 04 hold of each text
 BATCH = 600  # MB of activations and logits of a batch, measured with the demo's models
 SPARE = 1.2  # of the weights: what is packed or converted stands beside them for a while
 BYTES_OF_DTYPE = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -49,6 +51,23 @@ def gpus_of(weights: Weights) -> int:
     return 0
 
 
+def reading(study: Study, sources: Iterable[str]) -> int:
+    """MB that a job takes which reads the measures of all texts of `sources`, in all datasets."""
+    if study.imported:
+        return READING
+    declared = [load_source(name) for name in study.sources]
+    openings = max((each.sampling.generate for each in declared if isinstance(each, Model)), default=0)
+    texts = sum(_texts(study, load_source(name), openings) for name in sources)
+    return READING + KB_PER_TEXT * texts * len(study.datasets) // 1000
+
+
+def _texts(study: Study, source: Source, openings: int) -> int:
+    """How many texts of a source there will be of a dataset, at most; people have one of each opening."""
+    if isinstance(source, Model):
+        return source.sampling.generate * (study.samples if source.sampling.temperature else 1)
+    return source.generate or openings
+
+
 def unmet(study: Study, shards: int, there: int) -> Iterator[str]:
     """What of `study` cannot run in so many `shards`, or where one job has at most `there` GPUs."""
     sources = {name: load_source(name) for name in study.sources}
@@ -62,7 +81,7 @@ def unmet(study: Study, shards: int, there: int) -> Iterator[str]:
                 yield f"{name!r} asks for {wanted} GPUs, and a job has {has} here; lower `tensor_parallel`."
     for name, source in sources.items():
         if isinstance(source, Model):
-            most = source.sampling.generate * (study.samples if source.sampling.temperature else 1)
+            most = _texts(study, source, 0)
             if shards > most:
                 yield f"{name!r} writes {most} texts, which {shards} shards cannot share; give fewer."
 

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +131,44 @@ def test_one_server_on_a_device_is_shared_and_gives_way(root):
     other = vllm_server.use(WEIGHTS.model_copy(update={"concurrency": 8}))
     assert not processes.runs(keeper)
     del other
+
+
+@here
+def test_jobs_of_a_study_share_a_server(root, monkeypatch):
+    monkeypatch.setenv(vllm_server.PARENT, vllm_server.parent_of_jobs())
+    keepers = []
+    for step, more in (("texts", []), ("surprisal", ["-p", "scorer", "served-tiny-rlhf"])):
+        command = [sys.executable, "-m", "lib.running.make", step, "-p", "model", "served-tiny-rlhf", *more]
+        done = subprocess.run(
+            [*command, "-p", "study", "small", "-p", "dataset", "notes"], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        state = paths.server_state(vllm_server.socket.gethostname(), vllm_server.device())
+        keepers.append(json.loads(state.read_text())["keeper"])
+    assert keepers[0] == keepers[1]
+    rows = generate.read_texts(resolve("01_generate", {"model": "served-tiny-rlhf", "study": "small"}))
+    assert "error" not in set(rows["status"])
+    assert rows["seconds"].isna().all()
+    assert (rows["sent"] != rows["prompt"]).all()  # a chat template
+
+
+@here
+def test_a_server_ends_with_its_study_however_that_ends(root, monkeypatch):
+    parent = subprocess.Popen(["sleep", "600"])
+    found = processes.identity(parent.pid)
+    monkeypatch.setenv(vllm_server.PARENT, f"{vllm_server.socket.gethostname()} {found}")
+    lease = vllm_server.use(WEIGHTS.model_copy(update={"concurrency": 4}))
+    state = json.loads(paths.server_state(vllm_server.socket.gethostname(), "cpu").read_text())
+    server = vllm_server.processes.psutil.Process(int(state["keeper"].split()[0])).children()
+    lease.check()
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 30
+    while processes.runs(state["keeper"]) and time.monotonic() < end:
+        time.sleep(0.2)
+    with pytest.raises(StudyError, match="The vLLM server has ended: "):
+        lease.check()
+    assert not any(process.is_running() for process in server)
 
 
 @here
