@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 import torch
 
-NUCLEUS = 256  # entries that are sorted at first; eight times as many where a row's nucleus needs more
+NUCLEUS = 256  # entries that are sorted at first; where a row's nucleus has more, it is found by sums of bins
+BINS, ONE = 4096, 0x3F80  # bins down to 2^-32, smaller entries in the last; the upper half of the bits of 1.0
+ROWS = 8  # whose sums are found at once: what that takes stays near the processor
 BLOCK = 64  # entries of a vocabulary that are summed before anything is added up one by one
 
 
@@ -21,8 +23,8 @@ def draw(logits: torch.Tensor, numbers: torch.Tensor, temperature: float, top_p:
     whose probabilities reach `top_p` (nucleus sampling, Holtzman et al. 2020). Temperature 0 takes
     the most probable entry.
 
-    `numbers` may lie on the processor. A row's id depends on that row alone. Only as many entries are
-    sorted as the nucleus has (benchmarks/README.md), and nothing is normalised: `weights` are
+    `numbers` may lie on the processor. A row's id depends on that row alone. Few entries are
+    sorted, however many the nucleus has (docs/notes/writing.md), and nothing is normalised: `weights` are
     probabilities but for their sum.
     """
     if temperature == 0:
@@ -66,22 +68,71 @@ def _of_all(weights: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
 
 def _of_nucleus(weights: torch.Tensor, numbers: torch.Tensor, top_p: float) -> torch.Tensor:
     """An id [n] per row of `weights` [n, v], in descending order, the first of equals first."""
-    vocabulary = weights.shape[1]
+    vocabulary, numbers = weights.shape[1], numbers[:, None]
     enough = weights.sum(-1, keepdim=True).double() * top_p
-    found = torch.empty(len(weights), dtype=torch.long, device=weights.device)
-    rows, count = torch.arange(len(weights), device=weights.device), min(NUCLEUS, vocabulary)
-    while len(rows):
-        values, ids = weights[rows].topk(count, dim=-1)
-        ids, order = ids.sort(dim=-1)  # `topk` leaves open in which order equals come
-        values, order = values.gather(1, order).sort(dim=-1, descending=True, stable=True)
-        cumulative = values.double().cumsum(-1)
-        inside = cumulative - values < enough[rows]
-        # Of entries that equal the last one found, others may lie beyond.
-        least = values.where(inside, torch.inf).amin(-1)
-        whole = (least > values[:, -1]) if count < vocabulary else torch.ones_like(least, dtype=torch.bool)
-        total = cumulative.where(inside, 0.0).amax(-1, keepdim=True)
-        place = torch.searchsorted(cumulative, numbers[rows, None] * total, right=True)
-        place = torch.minimum(place, inside.sum(-1, keepdim=True) - 1)
-        found[rows[whole]] = ids.gather(1, order).gather(1, place)[whole, 0]
-        rows, count = rows[~whole], min(8 * count, vocabulary)
+    values, ids = weights.topk(min(NUCLEUS, vocabulary), dim=-1)
+    ids, order = ids.sort(dim=-1)  # `topk` leaves open in which order equals come
+    values, ids = _descending(values.gather(1, order), ids)
+    total, least = _within(values, enough)
+    found = _placed(values, ids, numbers * total, enough)
+    # Of entries that equal the last one found, others may lie beyond.
+    beyond = (least <= values[:, -1:])[:, 0].nonzero()[:, 0]
+    for first in range(0, len(beyond) if vocabulary > NUCLEUS else 0, ROWS):
+        rows = beyond[first : first + ROWS]
+        found[rows] = _of_large_nucleus(weights[rows], numbers[rows], enough[rows])
     return found
+
+
+def _of_large_nucleus(weights: torch.Tensor, numbers: torch.Tensor, enough: torch.Tensor) -> torch.Tensor:
+    """As `_of_nucleus`, for `numbers` and `enough` [n, 1], sorting no more than two bins of each row.
+
+    Entries of like size are added up in bins, of which a power of two has 128. The nucleus ends in the bin
+    where the sum reaches `enough`; the entry that is drawn is in that one or an earlier one.
+    """
+    # The upper half of a float's bits, counted down from those of 1, the largest weight.
+    bins = weights.view(torch.int32).bitwise_right_shift(16).neg_().add_(ONE).clamp_(0, BINS - 1)
+    ends = weights.new_zeros(len(weights), BINS, dtype=torch.float64)
+    ends = ends.scatter_add_(1, bins.long(), weights.double()).cumsum(-1)
+    before = torch.nn.functional.pad(ends, (1, 0))
+    last = (ends < enough).sum(-1, keepdim=True).clamp_(max=BINS - 1)
+    room = enough - before.gather(1, last)
+    total = before.gather(1, last) + _within(_members(weights, bins, last)[0], room)[0]
+    target = numbers * total
+    drawn = torch.minimum((ends <= target).sum(-1, keepdim=True), last)
+    values, ids = _members(weights, bins, drawn)
+    room = torch.where(drawn == last, room, torch.inf)
+    return _placed(values, ids, target - before.gather(1, drawn), room)
+
+
+def _members(weights: torch.Tensor, bins: torch.Tensor, which: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Values and ids [n, m] of a row's entries in its bin `which` [n, 1], descending; then zeros."""
+    row, id_ = (bins == which.to(bins.dtype)).nonzero(as_tuple=True)
+    counts = torch.bincount(row, minlength=len(weights))
+    place = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
+    values = weights.new_zeros(len(weights), max(1, int(counts.max())))
+    ids = torch.zeros_like(values, dtype=torch.long)
+    values[row, place], ids[row, place] = weights[row, id_], id_
+    return _descending(values, ids)
+
+
+def _descending(values: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    values, order = values.sort(dim=-1, descending=True, stable=True)
+    return values, ids.gather(1, order)
+
+
+def _within(values: torch.Tensor, enough: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of `values` [n, m], descending, the fewest that reach `enough`: their sum and the least, all [n, 1]."""
+    cumulative = values.double().cumsum(-1)
+    inside = cumulative - values < enough
+    total = cumulative.where(inside, 0.0).amax(-1, keepdim=True)
+    return total, values.where(inside, torch.inf).amin(-1, keepdim=True)
+
+
+def _placed(
+    values: torch.Tensor, ids: torch.Tensor, target: torch.Tensor, enough: torch.Tensor
+) -> torch.Tensor:
+    """The id [n] where the sum of `values` [n, m] passes `target` [n, 1], among those that reach `enough`."""
+    cumulative = values.double().cumsum(-1)
+    count = ((cumulative - values < enough) & (values > 0)).sum(-1, keepdim=True)
+    place = torch.searchsorted(cumulative, target, right=True)
+    return ids.gather(1, torch.minimum(place, count - 1).clamp_(min=0))[:, 0]
