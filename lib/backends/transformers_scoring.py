@@ -23,7 +23,7 @@ from lib.params import Scoring, Transformers
 # logits [positions, vocabulary], of which there are never more than a chunk.
 NUMBERS_OF_STATES = {"cpu": 1024 * 768, "cuda": 16384 * 4096, "mps": 4096 * 768}
 NUMBERS_OF_LOGITS = {"cpu": 64 * 50_257, "cuda": 1024 * 50_257, "mps": 256 * 50_257}
-MUCH = 0.7e9  # bytes: a smaller process keeps what it has, which makes small models a tenth faster
+MUCH = 0.9e9  # bytes: a smaller process keeps what it has, which makes small models a tenth faster
 PADDING = 1 / 8  # of a batch, at most
 
 
