@@ -17,8 +17,8 @@ class Engine:
 
     `declaration` is what a params file says under `weights`, told from others by its field `backend`.
     `identity` of declared weights is a content hash, a commit or a name: other weights, another identity.
-    `writer` and `reader` open them, None for what the engine cannot do. The packages, and
-    `reading_module` with what it imports, decide the results.
+    `writer` and `reader` open them, None for what the engine cannot do. The packages, those
+    that some weights need `besides`, and `reading_module` with what it imports, decide the results.
     `exact` gives the same weights in float32, to measure a deviation from, or None. `asked_only` are fields
     that say how the engine is asked and change no result. `fills` says how many of the least parts of step 02
     it takes to fill the engine's batches. A `remote` engine runs elsewhere: what failed
@@ -33,9 +33,15 @@ class Engine:
     reading_module: str
     writing_packages: tuple[str, ...] = ()
     reading_packages: tuple[str, ...] = ()
+    besides: Callable[[Any], tuple[str, ...]] = lambda weights: ()
     asked_only: frozenset[str] = frozenset()
     fills: Callable[[Any], int] = lambda weights: 1
     remote: bool = False
+
+    def packages(self, weights: Declared, *, reading: bool) -> tuple[str, ...]:
+        """Those whose versions decide what `weights` write, or what they read."""
+        always = self.reading_packages if reading else self.writing_packages
+        return always + tuple(self.besides(weights))
 
     @property
     def name(self) -> str:

@@ -30,6 +30,6 @@ ENGINE = Engine(
     reader=_reader,
     exact=_exact,
     reading_module="lib.backends.llama_cpp_scoring",
-    writing_packages=("llama-cpp-python",),
+    writing_packages=("torch", "llama-cpp-python"),  # torch draws
     reading_packages=("torch", "llama-cpp-python"),
 )

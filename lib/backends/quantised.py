@@ -3,13 +3,12 @@
 transformers does both; here it is told so, and what keeps it from it is said.
 """
 
-import json
 from importlib.util import find_spec
 from typing import Any
 
 from transformers import BitsAndBytesConfig
 
-from lib.backends.weights import config_file
+from lib.backends.weights import quantised_as
 from lib.errors import StudyError
 from lib.params import Transformers
 
@@ -37,21 +36,9 @@ def why_not(weights: Transformers, reason: str) -> StudyError | None:
             f"`quantization: {weights.quantization}` of {weights.model!r} does not run here ({reason}); run "
             f"it on a GPU that bitsandbytes knows, or leave `quantization` out."
         )
-    if method := _method(weights):
+    if method := quantised_as(weights):
         return StudyError(
             f"The checkpoint {weights.model!r} is quantised ({method}), and does not run here ({reason}); "
             f"install the package that this names, run it on a GPU, or name the model that it was made of."
         )
     return None
-
-
-def _method(weights: Transformers) -> str | None:
-    """How a checkpoint says that it is quantised: gptq, awq, fp8, …"""
-    if weights.model.endswith(".gguf"):
-        return None
-    try:
-        declared = json.loads(config_file(weights).read_bytes())
-    except (ValueError, OSError):
-        return None  # what is wrong with it is said elsewhere
-    found = declared.get("quantization_config") if isinstance(declared, dict) else None
-    return str(found.get("quant_method", "without a name")) if isinstance(found, dict) else None

@@ -26,6 +26,32 @@ def _exact(weights: Transformers) -> Transformers | None:
     return weights.model_copy(update={"dtype": "float32", "quantization": None})
 
 
+# Which package multiplies the matrices of a quantised checkpoint, by what its config.json calls it.
+QUANTISED_BY = {
+    "bitsandbytes": "bitsandbytes",
+    "gptq": "gptqmodel",
+    "awq": "gptqmodel",
+    "compressed-tensors": "compressed-tensors",
+    "torchao": "torchao",
+    "quanto": "optimum-quanto",
+    "hqq": "hqq",
+    "aqlm": "aqlm",
+    "auto-round": "auto-round",
+}
+
+
+def _besides(weights: Transformers) -> tuple[str, ...]:
+    found = []
+    if weights.adapter is not None:
+        found.append("peft")
+    if files.gguf_of(weights):
+        found.append("gguf")
+    method = "bitsandbytes" if weights.quantization else files.quantised_as(weights)
+    if method in QUANTISED_BY:
+        found.append(QUANTISED_BY[method])
+    return tuple(found)
+
+
 def _fills(weights: Transformers) -> int:
     return 8 if machine.gpus() and weights.device in ("auto", "cuda") else 1
 
@@ -39,5 +65,6 @@ ENGINE = Engine(
     reading_module="lib.backends.transformers_scoring",
     writing_packages=("torch", "transformers", "tokenizers"),
     reading_packages=("torch", "transformers", "tokenizers"),
+    besides=_besides,
     fills=_fills,
 )

@@ -47,6 +47,18 @@ def config_file(weights: Transformers) -> Path:
     return _hub_file(weights.model, "config.json", weights.revision)
 
 
+def quantised_as(weights: Transformers) -> str | None:
+    """How a checkpoint's config.json says that it is quantised: gptq, awq, fp8, …; None for plain ones."""
+    if weights.model.endswith(".gguf"):
+        return None
+    try:
+        declared = json.loads(config_file(weights).read_bytes())
+    except (ValueError, OSError):
+        return None  # what is wrong with it is said elsewhere
+    found = declared.get("quantization_config") if isinstance(declared, dict) else None
+    return str(found.get("quant_method", "without a name")) if isinstance(found, dict) else None
+
+
 def _of_adapter(weights: Transformers) -> str:
     files = adapter_files(weights)
     if _adapter_folder(weights) is None:

@@ -220,7 +220,7 @@ def _record(run: Run, documents: Sequence[Document]) -> store.Record:
                 parameters["today_in_templates"] = TODAY.date().isoformat()
             prompts = [(document.doc_id, document.title, document.prompt) for document in documents]
             inputs = {"prompts": _digest(prompts), "weights": identity(where)}
-            packages = engine_of(where).writing_packages
+            packages = engine_of(where).packages(where, reading=False)
     return store.record("01_generate", parameters=parameters, inputs=inputs, packages=packages, units=UNITS)
 
 

@@ -383,7 +383,7 @@ def _record(run: Run) -> store.Record:
         "02_surprisal",
         parameters={"scorer": run.scorer_name, "weights": deciding(declared), "scoring": scoring},
         inputs={"texts": store.file_hash(texts), "weights": identity(declared)} | lists(run),
-        packages=engine_of(declared).reading_packages,
+        packages=engine_of(declared).packages(declared, reading=True),
         units=UNITS,
         code=code(run),
     )

@@ -53,3 +53,25 @@ def test_what_a_params_file_leaves_out_decides_nothing():
     plain = OpenAI(backend="openai", model="m")
     assert set(engines.deciding(plain)) == {"backend", "model", "base_url"}
     assert engines.deciding(plain.model_copy(update={"extra_body": {"k": 1}}))["extra_body"] == {"k": 1}
+
+
+def test_the_packages_that_decide_are_those_that_take_part():
+    from lib.params import LlamaCpp, Transformers
+
+    def needed(weights, reading=True):
+        return engines.engine_of(weights).packages(weights, reading=reading)
+
+    plain = Transformers(backend="transformers", model="data/models/tiny-base")
+    always = ("torch", "transformers", "tokenizers")
+    assert needed(plain) == needed(plain, reading=False) == always
+    for more, package in (
+        ({"adapter": "mine"}, "peft"),
+        ({"quantization": "4bit"}, "bitsandbytes"),
+        ({"model": "data/models/tiny-base/q8_0.gguf"}, "gguf"),
+    ):
+        weights = plain.model_copy(update=more)
+        assert needed(weights) == needed(weights, reading=False) == (*always, package)
+    assert set(needed(LlamaCpp(backend="llama_cpp", file="a.gguf"), reading=False)) == {
+        "torch",
+        "llama-cpp-python",
+    }
