@@ -29,7 +29,7 @@ ENGINE = Engine(
     reader=_reader,
     exact=_exact,
     reading_module="lib.backends.openai_scoring",  # the server writes and scores
-    asked_only=frozenset({"concurrency", "timeout", "api_key_variable"}),
+    asked_only=frozenset({"concurrency", "timeout", "api_key_variable", "stream"}),
     remote=True,
     fills=lambda weights: -(-weights.concurrency // TEXTS_PER_PART),
 )

@@ -3,13 +3,15 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from lib.backends import prompts
 from lib.backends.generating import UNWATCHED, Completion, Request, Watch
 from lib.backends.openai_client import Asked, EmptyAnswerError, Server, first_choice, in_a_line, part
+from lib.backends.openai_stream import streamed
 from lib.errors import StudyError
 from lib.params import OpenAI, Sampling
 
@@ -28,6 +30,7 @@ ENDS = {
 }
 CUT = {"length", "max_tokens", "max_length", "max_output_tokens", "model_length", "context_length"}
 MOST = 2**31 - 1  # tokens that a column holds
+PAUSE = 0.2  # seconds between two looks at what was streamed
 
 
 class _Written(NamedTuple):
@@ -47,6 +50,7 @@ class ServerGenerator:
         self.at_once = 4 * weights.concurrency
         self.weights = weights
         self._system_role = True  # until the server refuses one
+        self._heard: SimpleQueue[int] = SimpleQueue()  # tokens, of all texts that are streamed
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, watch: Watch = UNWATCHED
@@ -58,7 +62,10 @@ class ServerGenerator:
                 "`sampling`."
             )
         with ThreadPoolExecutor(self.concurrency) as pool:
-            return completions(pool, lambda request: self._completion(request, sampling), requests, watch)
+            heard = self._heard if self.weights.stream else None
+            return completions(
+                pool, lambda request: self._completion(request, sampling), requests, watch, heard
+            )
 
     def _completion(self, request: Request, sampling: Sampling) -> Completion:
         began = perf_counter()
@@ -68,7 +75,7 @@ class ServerGenerator:
             sent = prompts.raw(request.prompt, request.system_prompt)
             settings = self._settings(request, sampling)
             asked = self.server.ask(
-                lambda client: _answer(client.completions.create(prompt=sent, **settings)),
+                lambda client: _answer(self._whole(client.completions.create(prompt=sent, **settings))),
                 max_retries=sampling.max_retries,
             )
         seconds = perf_counter() - began
@@ -94,13 +101,18 @@ class ServerGenerator:
         role = self._system_role
         messages = prompts.conversation(request.prompt, request.system_prompt, system_role=role)
         asked = self.server.ask(
-            lambda client: _chat_answer(client.chat.completions.create(messages=messages, **settings)),
+            lambda client: _chat_answer(
+                self._whole(client.chat.completions.create(messages=messages, **settings))
+            ),
             max_retries=sampling.max_retries,
         )
         if role and request.system_prompt and asked.error and _REFUSES_ROLE.search(asked.error):
             self._system_role = False
             return self._chat(request, sampling)
         return json.dumps(messages, ensure_ascii=False), asked
+
+    def _whole(self, answer: Any) -> Any:
+        return streamed(answer, self._heard.put) if self.weights.stream else answer
 
     def _settings(self, request: Request, sampling: Sampling) -> dict[str, Any]:
         limit = "max_completion_tokens" if self.weights.max_completion_tokens else "max_tokens"
@@ -112,6 +124,8 @@ class ServerGenerator:
         }
         if self.weights.seed:
             settings["seed"] = request.seed
+        if self.weights.stream:
+            settings |= {"stream": True, "stream_options": {"include_usage": True}}
         if self.weights.extra_body:
             settings["extra_body"] = self.weights.extra_body
         return settings
@@ -122,14 +136,24 @@ def completions(
     completion: Callable[[Request], Completion],
     requests: Sequence[Request],
     watch: Watch,
+    heard: "SimpleQueue[int] | None" = None,
 ) -> list[Completion]:
-    """What `completion` makes of each request, as many at a time as `pool` has threads."""
+    """What `completion` makes of each request, as many at a time as `pool` has threads.
+
+    `heard` gets the tokens while texts are under way; without it they count when their text is there.
+    """
     asked = [pool.submit(completion, request) for request in requests]
     numbers = {one: number for number, one in enumerate(asked)}
     try:
-        for one in as_completed(asked):
-            watch.tokens(one.result().tokens)
-            watch.text(numbers[one], one.result())
+        waiting = set(asked)
+        while waiting:
+            done, waiting = wait(waiting, PAUSE, FIRST_COMPLETED)
+            if heard is not None:
+                watch.tokens(sum(heard.get() for _ in range(heard.qsize())))
+            for one in done:
+                if heard is None:
+                    watch.tokens(one.result().tokens)
+                watch.text(numbers[one], one.result())
         return [one.result() for one in asked]
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)

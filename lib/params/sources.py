@@ -69,6 +69,12 @@ class LlamaCpp(Declared):
     repo: str | None = None
     revision: str | None = None
     context_length: int = Field(4096, ge=8)
+    gpu_layers: int | None = Field(
+        None,
+        ge=0,
+        description="how many layers run on a GPU; as many as have room, where llama.cpp is built for one",
+        json_schema_extra=LATER,
+    )
     reference: str | None = Field(
         None, description="the same model for transformers, to measure what quantisation does to surprisal"
     )
@@ -84,6 +90,11 @@ class OpenAI(Declared):
     concurrency: int = Field(4, ge=1, le=256)
     timeout: float = Field(300, gt=0, description="seconds for one answer")
     seed: bool = Field(True, description="send each text's seed", json_schema_extra=LATER)
+    stream: bool = Field(
+        False,
+        description="have tokens sent as they are written, so that the bar moves with each",
+        json_schema_extra=LATER,
+    )
     max_completion_tokens: bool = Field(
         False, description="say so in place of max_tokens, which some servers refuse", json_schema_extra=LATER
     )

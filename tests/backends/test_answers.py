@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lib.backends.engines import open_generator
-from lib.backends.generating import Completion, Request
+from lib.backends.engines import deciding, open_generator
+from lib.backends.generating import Completion, Request, Watch
 from lib.backends.openai_client import EmptyAnswerError
 from lib.backends.openai_scoring import _logprobs
 from lib.params import OpenAI, Sampling
@@ -207,3 +207,65 @@ def test_log_probabilities_that_are_none_are_no_answer(columns):
     with pytest.raises(EmptyAnswerError):
         _logprobs(scored(**columns))
     _logprobs(scored())
+
+
+def events(*chunks: Any) -> bytes:
+    lines = [f"data: {chunk if isinstance(chunk, str) else json.dumps(chunk)}\n\n" for chunk in chunks]
+    return "".join(lines).encode()
+
+
+def delta(reason: Any = None, **said: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": said, "finish_reason": reason}]}
+
+
+def test_an_answer_that_is_streamed_is_the_one_that_is_not_and_heard_of_as_it_comes(server):
+    usage = {"choices": [], "usage": {"completion_tokens": 4}}
+    server.answer = lambda body: events(
+        delta(role="assistant"),
+        delta(reasoning_content="Hm."),
+        delta(content="A"),
+        delta(content=" text."),
+        delta("eos"),
+        usage,
+        "[DONE]",
+    )
+    weights = OpenAI(backend="openai", model="m", base_url=server.url, timeout=5, stream=True)
+    told: list[int] = []
+    request = Request("Sort a list.", 7, chat=True)
+    (found,) = open_generator(weights).generate([request], Sampling(max_retries=0), Watch(told.append))
+    assert (found.text, found.reasoning, found.finish_reason) == ("A text.", "Hm.", "stop")
+    assert found.tokens == 4
+    assert sum(told) == 3
+    assert server.asked[0]["stream"] is True
+
+
+def test_a_raw_text_is_streamed_too_and_counted_where_the_server_does_not(server):
+    server.answer = lambda body: events(
+        {"choices": [{"index": 0, "text": " A", "finish_reason": None}]},
+        {"choices": [{"index": 0, "text": " text.", "finish_reason": "length"}]},
+        "[DONE]",
+    )
+    weights = OpenAI(backend="openai", model="m", base_url=server.url, timeout=5, stream=True)
+    (found,) = open_generator(weights).generate([Request("A", 7)], Sampling(max_retries=0))
+    assert (found.text, found.finish_reason, found.tokens) == (" A text.", "length", 2)
+
+
+@pytest.mark.parametrize(
+    "odd", [events(delta(content="A text")), b"", events("[DONE]"), events({"error": {"message": "busy"}})]
+)
+def test_a_stream_that_breaks_off_is_a_row_with_an_error(server, odd):
+    server.answer = lambda body: odd
+    found = asked(server, stream=True)
+    assert found.error
+    assert found.text == ""
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_so_is_an_odd_answer_in_place_of_a_stream(server, odd):
+    server.answer = lambda body: odd
+    assert asked(server, stream=True).error
+
+
+def test_how_a_server_is_asked_makes_no_text_anew():
+    plain = OpenAI(backend="openai", model="m")
+    assert deciding(plain) == deciding(plain.model_copy(update={"stream": True, "concurrency": 9}))
