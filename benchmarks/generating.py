@@ -48,7 +48,7 @@ ENGINES = {
     "one by one": "transformers' `generate`, float32, one by one (an eighth of the prompts)",
     "floor, bfloat16": "the bare products, bfloat16",
     "ours, bfloat16": "this project, bfloat16",
-    "llama.cpp": "this project with llama.cpp, quantised weights (an eighth of the prompts)",
+    "llama.cpp": "this project with llama.cpp, quantised weights",
 }
 RATIOS = (
     Ratio("ours", "generate", 2),
@@ -216,19 +216,19 @@ def floor(model: PreTrainedModel, rows: int) -> dict[str, Any]:
 
 
 def llama_cpp(rows: list[Row]) -> Callable[[int], int]:
-    """This project's way with llama.cpp, whose weights stay quantised; an eighth of the prompts."""
-    from lib.backends.llama_cpp_generating import LlamaCppGenerator
+    """This project's way with llama.cpp, whose weights stay quantised."""
+    from collections import deque
+
+    from lib.backends.drawing import uniforms
+    from lib.backends.generating import UNWATCHED
+    from lib.backends.llama_cpp_generating import Going, LlamaCppGenerator
 
     generator = LlamaCppGenerator(LlamaCpp(backend="llama_cpp", file=GGUF, context_length=512))
     generator.model.is_end = lambda id_: False  # type: ignore[method-assign]
-    some = rows[: max(1, len(rows) // 8)]
 
     def run(tokens: int) -> int:
-        from lib.backends.generating import UNWATCHED
-
-        for row in some:
-            generator._continue(row.ids, tokens, row.seed, SAMPLING, UNWATCHED)
-        return len(some) * tokens
+        waiting = deque(Going(row.number, row.ids, uniforms(row.seed, tokens)) for row in rows)
+        return sum(len(row.new) for row in generator.finished(waiting, SAMPLING, UNWATCHED))
 
     return run
 

@@ -15,7 +15,7 @@ import numpy as np
 from _process import peak_bytes
 from _rounds import Benchmark, Column, Ratio, Rounds, arguments
 
-from lib.backends.llama_cpp_model import LlamaCppModel
+from lib.backends.llama_cpp_context import Context
 from lib.backends.llama_cpp_scoring import LlamaCppScoringModel
 from lib.backends.scoring import Request
 from lib.params import LlamaCpp
@@ -59,7 +59,7 @@ def measured(engine: str, count: int) -> dict[str, Any]:
     if engine == "create_completion":
         texts = texts[:COMPLETIONS]
     runs: dict[str, Callable[[], Callable[[], object]]] = {
-        "llama_decode": lambda: lambda: decode(scorer.model, texts),
+        "llama_decode": lambda: lambda: decode(scorer.context, texts),
         "ours": lambda: lambda: scorer.score([Request(ids, 1) for ids in texts], entropy=False),
         "create_completion": lambda: completions(scorer, texts),
     }
@@ -70,12 +70,12 @@ def measured(engine: str, count: int) -> dict[str, Any]:
     return {"tokens_per_second": tokens / (perf_counter() - began), "peak_gb": peak_bytes() / 1e9}
 
 
-def decode(model: LlamaCppModel, texts: Sequence[np.ndarray]) -> None:
+def decode(context: Context, texts: Sequence[np.ndarray]) -> None:
     """Every token decoded, with the logits after it, of which nothing is made."""
     for ids in texts:
-        model.forget()
-        for begin in range(0, len(ids), model.batch_size):
-            model.logits(ids[begin : begin + model.batch_size], begin, 0)
+        context.forget()
+        for begin in range(0, len(ids), context.batch_size):
+            context.logits(ids[begin : begin + context.batch_size], begin, 0)
 
 
 def completions(scorer: LlamaCppScoringModel, texts: Sequence[np.ndarray]) -> Callable[[], None]:

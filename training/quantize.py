@@ -84,17 +84,24 @@ def _interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
     return halves.transpose(1, 2).reshape(rows, columns).contiguous()
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, model: Path) -> None:
+def vocabulary(model: Path) -> tuple[list[str], list[int], list[str]]:
+    """The tokens of the model in the folder `model`, whether each is a mark or a word, and its merges."""
     tokenizer = json.loads((model / "tokenizer.json").read_text())
     special = {token["id"] for token in tokenizer["added_tokens"]}
-    vocabulary = tokenizer["model"]["vocab"]
-    tokens = sorted(vocabulary, key=vocabulary.get)
+    ids = tokenizer["model"]["vocab"]
+    tokens = sorted(ids, key=ids.get)
     kinds = [gguf.TokenType.CONTROL if i in special else gguf.TokenType.NORMAL for i in range(len(tokens))]
+    merges = [" ".join(pair) for pair in tokenizer["model"]["merges"]]
+    return tokens, np.array(kinds, dtype=np.int32).tolist(), merges
+
+
+def _add_tokenizer(writer: gguf.GGUFWriter, model: Path) -> None:
+    tokens, kinds, merges = vocabulary(model)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    writer.add_token_types(np.array(kinds, dtype=np.int32).tolist())
-    writer.add_token_merges([" ".join(pair) for pair in tokenizer["model"]["merges"]])
+    writer.add_token_types(kinds)
+    writer.add_token_merges(merges)
     config = json.loads((model / "config.json").read_text())
     writer.add_bos_token_id(config["bos_token_id"])
     writer.add_eos_token_id(config["eos_token_id"])

@@ -1,6 +1,8 @@
-"""Texts written by a GGUF file in llama.cpp."""
+"""Texts written by a GGUF file in llama.cpp, several at once."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -8,17 +10,46 @@ import torch
 from lib.backends import prompts
 from lib.backends.drawing import draw, not_yet, uniforms
 from lib.backends.generating import UNWATCHED, Completion, Request, Watch
+from lib.backends.llama_cpp_context import Context
 from lib.backends.llama_cpp_model import LlamaCppModel
+from lib.errors import StudyError
 from lib.params import LlamaCpp, Sampling
+
+SLOTS: tuple[int, ...] = (16, 8, 4, 1)  # texts that are written at once: as many of these as have room
+ROWS = 8  # a step has a multiple of so many rows: the products of a row are then always made in one way
+BYTES_OF_CACHE = 1 << 32  # keys and values of all slots, at most
+
+
+@dataclass
+class Going:
+    """A prompt as ids, a number to draw each token that may follow, and those that do."""
+
+    number: int
+    ids: list[int]
+    numbers: torch.Tensor
+    new: list[int] = field(default_factory=list)
+
+    @property
+    def last(self) -> int:
+        """The token that is read next."""
+        return self.new[-1] if self.new else self.ids[-1]
+
+    @property
+    def position(self) -> int:
+        """Of that token."""
+        return len(self.ids) + len(self.new) - 1
 
 
 class LlamaCppGenerator:
-    """Writes one text after the other, so that none depends on what is written beside it."""
+    """Writes up to 16 texts side by side; a finished one's place is taken by the next."""
 
-    at_once = 8
+    at_once = 1024
 
     def __init__(self, weights: LlamaCpp) -> None:
-        self.model = LlamaCppModel(weights, dtype="float16")
+        self.model = LlamaCppModel(weights)
+        self.slots = slots_for(self.model)
+        self.rows = min(ROWS, self.slots)
+        self._context: Context | None = None
 
     @cached_property
     def ends(self) -> list[int]:
@@ -29,20 +60,29 @@ class LlamaCppGenerator:
         self, requests: Sequence[Request], sampling: Sampling, watch: Watch = UNWATCHED
     ) -> list[Completion]:
         """A completion per request. One that leaves no room in the model's context is an error."""
-        completions = []
-        for number, request in enumerate(requests):
-            completions.append(self._completion(request, sampling, watch))
-            watch.text(number, completions[-1])
-        return completions
+        sent = [self._sent(request) for request in requests]
+        rows, completions = deque[Going](), dict[int, Completion]()
+        for number, (request, text) in enumerate(zip(requests, sent, strict=True)):
+            ids, most = self._begun(text), self.model.context_length
+            limit = min(sampling.max_tokens, most - len(ids))
+            if limit < 1:
+                error = f"the prompt has {len(ids)} tokens and the model's context is {most}"
+                completions[number] = Completion("", text, 0, None, error=error)
+                watch.text(number, completions[number])
+            else:
+                rows.append(Going(number, ids, uniforms(request.seed, limit)))
+        try:
+            for row in self.finished(rows, sampling, watch):
+                completions[row.number] = self._completion(row.new, sent[row.number])
+                watch.text(row.number, completions[row.number])
+        except MemoryError as error:
+            raise StudyError(
+                f"llama.cpp finds no memory to go on with {self.model.name} ({error}); set `context_length` "
+                f"lower, or `gpu_layers` where it runs on a GPU."
+            ) from error
+        return [completions[number] for number in range(len(requests))]
 
-    def _completion(self, request: Request, sampling: Sampling, watch: Watch) -> Completion:
-        sent = self._sent(request)
-        ids = self._begun(sent, request)
-        limit = min(sampling.max_tokens, self.model.context_length - len(ids))
-        if limit < 1:
-            error = f"the prompt has {len(ids)} tokens and the model's context is {self.model.context_length}"
-            return Completion("", sent, 0, None, error=error)
-        new = self._continue(ids, limit, request.seed, sampling, watch)
+    def _completion(self, new: list[int], sent: str) -> Completion:
         stopped = self.model.is_end(new[-1])
         written = b"".join(self.model.piece(id_) for id_ in new)
         # What is cut off may end within a character.
@@ -51,47 +91,80 @@ class LlamaCppGenerator:
             text if stopped else text.rstrip("\ufffd"), sent, len(new), "stop" if stopped else "length"
         )
 
-    def _begun(self, sent: str, request: Request) -> list[int]:
-        """The ids of `sent`, with one BOS before them if the file wants one.
-
-        Special tokens count as such only where a chat template wrote them, not in a prompt.
-        """
-        begin, prompt, end = prompts.around(sent, request.prompt) if request.chat else ("", sent, "")
-        if not request.chat or any(token in prompt for token in self.model.special_texts):
-            ids = [
-                *self.model.tokens(begin, special=True),
-                *self.model.tokens(prompt, within=bool(begin)),
-                *self.model.tokens(end, special=True, within=True),
-            ]
-        else:
-            ids = self.model.tokens(sent, special=True)
+    def _begun(self, sent: prompts.Sent) -> list[int]:
+        """The ids of `sent`, with one BOS before them if the file wants one."""
+        ids = self.model.ids(sent)
         return [self.model.bos, *ids] if self.model.adds_bos and ids[:1] != [self.model.bos] else ids
 
-    def _continue(self, ids: list[int], limit: int, seed: int, sampling: Sampling, watch: Watch) -> list[int]:
-        """The new ids, up to and with the end marker."""
-        self.model.forget()
-        numbers = uniforms(seed, limit)
-        size = self.model.batch_size
-        for begin in range(0, len(ids), size):
-            batch = ids[begin : begin + size]
-            row = self.model.logits(batch, begin, len(batch) - 1)
-        new: list[int] = []
+    def finished(self, waiting: deque[Going], sampling: Sampling, watch: Watch) -> Iterator[Going]:
+        """Each row once its text is whole, its end marker included. Those in use are the first slots."""
+        if not waiting:
+            return
+        context = self._room_for(waiting)
         ends = self.ends if sampling.min_tokens else []
-        while True:
-            step = len(new)
+        going: list[Going] = []
+        while waiting or going:
+            while waiting and len(going) < context.sequences:
+                going.append(self._read(waiting.popleft(), len(going)))
+            steps = [len(row.new) for row in going]
             drawn = draw(
-                not_yet(torch.from_numpy(row), ends, [step < sampling.min_tokens]),
-                numbers[step : step + 1],
+                not_yet(self._logits(going), ends, [step < sampling.min_tokens for step in steps]),
+                torch.stack([row.numbers[step] for row, step in zip(going, steps, strict=True)]),
                 sampling.temperature,
                 sampling.top_p,
             )
-            new.append(int(drawn))
-            watch.tokens(1)
-            if self.model.is_end(new[-1]) or len(new) == limit:
-                return new
-            row = self.model.logits(new[-1:], len(ids) + step, 0)
+            for row, token in zip(going, drawn.tolist(), strict=True):
+                row.new.append(token)
+            watch.tokens(len(going))
+            for slot in reversed(range(len(going))):
+                row = going[slot]
+                if not self.model.is_end(row.new[-1]) and len(row.new) < len(row.numbers):
+                    continue
+                if waiting:
+                    going[slot] = self._read(waiting.popleft(), slot)
+                else:
+                    last = going.pop()
+                    if slot < len(going):
+                        context.move(len(going), slot)
+                        going[slot] = last
+                yield row
 
-    def _sent(self, request: Request) -> str:
+    def _room_for(self, rows: Sequence[Going]) -> Context:
+        """A context with a slot for each of `rows`, as far as there may be so many, and room for all."""
+        length = max(len(row.ids) + len(row.numbers) for row in rows)
+        # Processors multiply a row as they do whatever the number of rows; of GPUs that is not known.
+        slots = self.slots if self.model.on_gpu else min(self.slots, _rounded(len(rows), self.rows))
+        if self._context is None or self._context.length < length or self._context.sequences < slots:
+            self._context = None  # its memory goes before the other's is taken
+            self._context = Context(self.model, _rounded(length, 256), slots)
+        return self._context
+
+    def _read(self, row: Going, slot: int) -> Going:
+        """Put the keys and values of all but a prompt's last token into `slot`."""
+        context, ids = self._context, row.ids[:-1]
+        assert context is not None
+        context.forget(slot)
+        for begin in range(0, len(ids), context.batch_size):
+            some = ids[begin : begin + context.batch_size]
+            context.logits(some, begin, len(some), slot)
+        return row
+
+    def _logits(self, going: Sequence[Going]) -> torch.Tensor:
+        """One step of all rows, [rows, v]: the last token of each is read, its next one foretold.
+
+        Slots that are empty take part where there would not be a multiple of `ROWS`.
+        """
+        context = self._context
+        assert context is not None
+        rows = context.sequences if self.model.on_gpu else _rounded(len(going), self.rows)
+        for slot in range(len(going), rows):
+            context.forget(slot)
+        empty = rows - len(going)
+        ids = [*(row.last for row in going), *[self.model.bos] * empty]
+        positions = [*(row.position for row in going), *[0] * empty]
+        return torch.from_numpy(context.step(ids, positions)[: len(going)])
+
+    def _sent(self, request: Request) -> prompts.Sent:
         template = self._template if self.model.chat_template else None
         return prompts.sent(
             request.prompt, request.system_prompt, chat=request.chat, template=template, model=self.model.name
@@ -105,3 +178,16 @@ class LlamaCppGenerator:
             bos_token=self.model.special_text(self.model.bos),
             eos_token=self.model.special_text(self.model.eos),
         )
+
+
+def slots_for(model: LlamaCppModel) -> int:
+    """How many texts are written at once, so that their keys and values have room.
+
+    What is asked does not count, the declared `context_length` does: the same weights always have as many.
+    """
+    room = BYTES_OF_CACHE // (model.bytes_of_a_position * model.context_length)
+    return next((slots for slots in SLOTS if slots <= room), SLOTS[-1])
+
+
+def _rounded(number: int, step: int) -> int:
+    return -(-number // step) * step

@@ -1,4 +1,4 @@
-"""A GGUF file opened by llama.cpp: its tokens, and the logits of its next ones.
+"""A GGUF file opened by llama.cpp: its tokens, its marks, its chat template.
 
 The functions of llama.cpp itself are called, not the completions of llama-cpp-python, whose
 log-probabilities belong to other tokens than they say where a model has no BOS.
@@ -6,56 +6,61 @@ log-probabilities belong to other tokens than they say where a model has no BOS.
 
 import ctypes
 import weakref
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable
+from functools import cache, cached_property
 from typing import Any
 
-import numpy as np
-
-from lib import machine
 from lib.backends import extras
+from lib.backends.prompts import Sent
 from lib.backends.weights import gguf_file
 from lib.errors import StudyError
 from lib.params import LlamaCpp
 
-TOKENS_PER_BATCH = 512
 UNJOINED = "\x01"  # a character that SentencePiece writes as a byte of its own, joined with nothing
-NUMBERS_OF_LOGITS = 512 * 32_768  # of a batch, at most: 64 MB
+
+
+@cache
+def offloads() -> bool:
+    """Whether llama.cpp is installed and built for a GPU."""
+    try:
+        from llama_cpp import llama_cpp
+    except ImportError:
+        return False
+    return bool(llama_cpp.llama_supports_gpu_offload())
 
 
 class LlamaCppModel:
-    """One sequence at a time. `dtype` is that of the cache of keys and values.
+    """Weights and vocabulary; `lib.backends.llama_cpp_context` reads with them.
 
     Raises StudyError if llama-cpp-python is not installed, or the file is missing or no model.
     """
 
-    def __init__(self, weights: LlamaCpp, *, dtype: str = "float32") -> None:
+    def __init__(self, weights: LlamaCpp) -> None:
         self.c: Any = extras.need("llama_cpp.llama_cpp", "gguf", "GGUF files")
         self._messages = _collect_messages(self.c)
         self.name = weights.file
         file = gguf_file(weights)
         self.c.llama_backend_init()
-        self.model = self.c.llama_model_load_from_file(
-            str(file).encode(), self.c.llama_model_default_params()
-        )
+        params = self.c.llama_model_default_params()
+        if weights.gpu_layers is not None:
+            params.n_gpu_layers = weights.gpu_layers
+        self.model = self.c.llama_model_load_from_file(str(file).encode(), params)
         if not self.model:
             reason = "".join(self._messages).strip().splitlines()
             raise StudyError(
                 f"llama.cpp cannot open {weights.file} ({reason[0] if reason else 'no reason given'}); "
                 f"fetch the file again, or convert the model anew."
             )
+        weakref.finalize(self, self.c.llama_model_free, self.model)
+        self.on_gpu = weights.gpu_layers != 0 and offloads()
         self.vocab = self.c.llama_model_get_vocab(self.model)
         self.vocabulary: int = self.c.llama_vocab_n_tokens(self.vocab)
         self.context_length = min(weights.context_length, self.c.llama_model_n_ctx_train(self.model))
         self.parameters: int = self.c.llama_model_n_params(self.model)
-        self.batch_size = max(16, min(TOKENS_PER_BATCH, NUMBERS_OF_LOGITS // self.vocabulary))
-        self.context = self._open_context(dtype)
-        self.batch = self.c.llama_batch_init(self.batch_size, 0, 1)
-        weakref.finalize(self, _free, self.c, self.batch, self.context, self.model)
-        self.eos: int = self.c.llama_vocab_eos(self.vocab)
+        self.eos = self._declared("eos", self.c.llama_vocab_eos)
         self.adds_bos = bool(self.c.llama_vocab_get_add_bos(self.vocab))
         self._prefixed = self.c.llama_vocab_type(self.vocab) == self.c.LLAMA_VOCAB_TYPE_SPM
-        self.bos: int = max(self.c.llama_vocab_bos(self.vocab), -1)
+        self.bos = self._declared("bos", self.c.llama_vocab_bos)
         if self.bos < 0:
             self.bos = self.eos
         if self.bos < 0:
@@ -63,21 +68,12 @@ class LlamaCppModel:
                 f"{weights.file} has neither BOS nor EOS, so a first token has no context; name another."
             )
 
-    def _open_context(self, dtype: str) -> Any:
-        params = self.c.llama_context_default_params()
-        params.n_ctx = self.context_length
-        params.n_batch = params.n_ubatch = self.batch_size
-        params.n_threads = params.n_threads_batch = machine.threads()
-        if dtype == "float32":
-            params.type_k = params.type_v = 0  # GGML_TYPE_F32
-            params.flash_attn_type = 0  # off: it would round to half precision
-        context = self.c.llama_init_from_model(self.model, params)
-        if not context:
-            raise StudyError(
-                f"There is no memory for {self.context_length} positions of {self.name}; "
-                f"set `context_length` lower."
-            )
-        return context
+    def _declared(self, which: str, ask: Callable[[Any], int]) -> int:
+        """The BOS or EOS that the file itself names, else -1: never llama.cpp's own default."""
+        written = ctypes.create_string_buffer(16)
+        key = f"tokenizer.ggml.{which}_token_id".encode()
+        there = self.c.llama_model_meta_val_str(self.model, key, written, len(written)) >= 0
+        return max(int(ask(self.vocab)), -1) if there else -1
 
     def tokens(self, text: str, *, special: bool = False, within: bool = False) -> list[int]:
         """The ids of `text` without BOS; special tokens in it are taken literally unless `special`.
@@ -94,6 +90,14 @@ class LlamaCppModel:
         ids = (self.c.llama_token * room)()
         count = self.c.llama_tokenize(self.vocab, raw, len(raw), ids, room, False, special)
         return list(ids[:count])
+
+    def ids(self, sent: Sent) -> list[int]:
+        """The ids of `sent` without BOS. Special tokens that somebody wrote are characters."""
+        special = self.special_texts
+        if not any(token in piece for piece, written in sent.pieces if written for token in special):
+            return self.tokens(sent, special=True)
+        parts = (self.tokens(part, special=marks) for part, marks in sent.segments(special))
+        return [id_ for ids in parts for id_ in ids]
 
     @cached_property
     def special_texts(self) -> list[str]:
@@ -116,7 +120,9 @@ class LlamaCppModel:
         return (self.c.llama_vocab_get_text(self.vocab, id_) or b"").decode() if id_ >= 0 else ""
 
     def is_end(self, id_: int) -> bool:
-        return bool(self.c.llama_vocab_is_eog(self.vocab, id_))
+        """Whether a text ends with it; llama.cpp's own default of an EOS may be any word."""
+        ends = bool(self.c.llama_vocab_is_eog(self.vocab, id_))
+        return ends and (id_ == self.eos or self.is_special(id_))
 
     def is_special(self, id_: int) -> bool:
         return bool(self.c.llama_vocab_is_control(self.vocab, id_))
@@ -126,37 +132,12 @@ class LlamaCppModel:
         found = self.c.llama_model_chat_template(self.model, None)
         return found.decode() if found else None
 
-    def forget(self) -> None:
-        """Begin a new sequence."""
-        self.c.llama_memory_clear(self.c.llama_get_memory(self.context), False)
-
-    def logits(self, ids: Sequence[int] | np.ndarray, position: int, first: int) -> np.ndarray:
-        """Read `ids`, at most `batch_size`, as the positions from `position` on.
-
-        Returns the logits after each of `ids[first:]`, [len(ids) - first, vocabulary] float32: a view
-        that the next call overwrites. Raises MemoryError where llama.cpp finds no room.
-        """
-        count = len(ids)
-        as_array = np.ctypeslib.as_array
-        batch = self.batch
-        batch.n_tokens = count
-        as_array(batch.token, (count,))[:] = ids
-        as_array(batch.pos, (count,))[:] = np.arange(position, position + count)
-        as_array(batch.n_seq_id, (count,))[:] = 1
-        as_array(batch.logits, (count,))[:] = np.arange(count) >= first
-        for i in range(count):
-            batch.seq_id[i][0] = 0
-        if code := self.c.llama_decode(self.context, batch):
-            raise MemoryError(f"llama_decode returned {code}")
-        if first >= count:
-            return np.empty((0, self.vocabulary), dtype=np.float32)
-        return as_array(self.c.llama_get_logits(self.context), (count - first, self.vocabulary))
-
-
-def _free(c: Any, batch: Any, context: Any, model: Any) -> None:
-    c.llama_batch_free(batch)
-    c.llama_free(context)
-    c.llama_model_free(model)
+    @property
+    def bytes_of_a_position(self) -> int:
+        """What the keys and values of one token take in half precision, at most."""
+        heads, width = self.c.llama_model_n_head(self.model), self.c.llama_model_n_embd(self.model)
+        numbers = 2 * self.c.llama_model_n_layer(self.model) * self.c.llama_model_n_head_kv(self.model)
+        return int(2 * numbers * max(1, width // max(1, heads)))
 
 
 def _collect_messages(c: Any) -> list[str]:

@@ -15,11 +15,13 @@ from lib import paths
 FILE = "data/models/tiny-base/q8_0.gguf"
 DECODE = """
 import sys
+from lib.backends.llama_cpp_context import Context
 from lib.backends.llama_cpp_model import LlamaCppModel
 from lib.params import LlamaCpp
 model = LlamaCppModel(LlamaCpp(backend="llama_cpp", file=sys.argv[1], context_length=64))
 ids = model.tokens("The list is sorted in place, and nothing is returned.")
-assert abs(model.logits(ids, 0, 0)).sum() > 0
+context = Context(model, 64)
+assert abs(context.logits(ids, 0, 0)).sum() > 0
 """
 
 

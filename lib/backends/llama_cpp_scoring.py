@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from lib.backends.llama_cpp_context import Context
 from lib.backends.llama_cpp_model import LlamaCppModel
+from lib.backends.prompts import Sent
 from lib.backends.scoring import Encoding, Request, Scores, tile
 from lib.backends.softmax import Boundary, columns
 from lib.backends.vocabulary import why_no_words, word_begins
@@ -18,6 +20,7 @@ class LlamaCppScoringModel(WindowedReader):
 
     def __init__(self, weights: LlamaCpp) -> None:
         self.model = LlamaCppModel(weights)
+        self.context = Context(self.model, self.model.context_length, exact=True)
         self.bos = self.model.bos
         self.parameters = self.model.parameters
         self.context_length = self.model.context_length
@@ -34,20 +37,17 @@ class LlamaCppScoringModel(WindowedReader):
             ends_word[[i for i in special if self.model.is_end(i)]] = True
             self._boundary = Boundary.of(ends_word)
 
-    def encode(
-        self, texts: Sequence[str], after: Sequence[str] | None = None, *, special: bool = False
-    ) -> list[Encoding]:
+    def ids(self, sent: Sent) -> list[int]:
+        """See `WindowedReader.ids`."""
+        return self.model.ids(sent)
+
+    def encode(self, texts: Sequence[str], after: Sequence[str] | None = None) -> list[Encoding]:
         """See `WindowedReader.encode`. A text that its tokens do not spell has no tokens."""
         before = after or [""] * len(texts)
-        return [
-            self._encoding(text, within=bool(prompt), special=special)
-            for text, prompt in zip(texts, before, strict=True)
-        ]
+        return [self._encoding(text, within=bool(prompt)) for text, prompt in zip(texts, before, strict=True)]
 
-    def _encoding(self, text: str, *, within: bool, special: bool) -> Encoding:
-        ids = self.model.tokens(text, special=special, within=within)
-        if special:  # only its ids are wanted: special tokens spell nothing
-            return Encoding(np.asarray(ids, dtype=np.int64), *(np.zeros(len(ids), dtype=np.int64),) * 2)
+    def _encoding(self, text: str, *, within: bool) -> Encoding:
+        ids = self.model.tokens(text, within=within)
         pieces = [self.pieces[i] for i in ids]
         raw, spelled = text.encode(), b"".join(pieces)
         if spelled == b" " + raw:  # SentencePiece puts a blank before every text
@@ -76,11 +76,12 @@ class LlamaCppScoringModel(WindowedReader):
         targets = torch.from_numpy(np.append(ids[1:], self.bos))
         first_row = request.scored - 1
         rows = []
-        self.model.forget()
-        for begin in range(0, len(ids), self.model.batch_size):
-            batch = ids[begin : begin + self.model.batch_size]
+        size = self.context.batch_size
+        self.context.forget()
+        for begin in range(0, len(ids), size):
+            batch = ids[begin : begin + size]
             first = max(first_row - begin, 0)
-            logits = torch.from_numpy(self.model.logits(batch, begin, first))
+            logits = torch.from_numpy(self.context.logits(batch, begin, first))
             if len(logits):
                 wanted = targets[begin + first : begin + len(batch)]
                 rows.append(columns(logits, wanted, entropy=entropy, boundary=self._boundary))

@@ -5,6 +5,8 @@ their own chat template, begun by the system prompt where the source has one. A 
 today's date gets `TODAY`, so that the same inputs give the same texts on another day.
 """
 
+import re
+from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
@@ -18,6 +20,47 @@ TODAY = datetime(2024, 7, 26)  # what Llama 3's own template writes where it is 
 LONGEST = 20  # seconds for one conversation; templates take well under one
 # What a template may raise besides its own errors: it is a program of somebody else's.
 FAULTS = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError)
+
+
+class Sent(str):
+    """What a model is given, and which parts of it somebody wrote, in their order; the rest is a template's.
+
+    Special tokens count as such only where a template wrote them: elsewhere they are characters.
+    """
+
+    written: tuple[str, ...]
+
+    def __new__(cls, text: str, *written: str) -> "Sent":
+        found = super().__new__(cls, text)
+        found.written = written
+        return found
+
+    @property
+    def pieces(self) -> list[tuple[str, bool]]:
+        """Its parts one after the other, each with whether somebody wrote it. A template may trim those."""
+        found: list[tuple[str, bool]] = []
+        end = len(self)
+        for part in reversed(self.written):
+            for each in (part, part.strip()):
+                at = self.rfind(each, 0, end) if each else -1
+                if at >= 0:
+                    found += [(self[at + len(each) : end], False), (each, True)]
+                    end = at
+                    break
+        return [piece for piece in reversed([*found, (self[:end], False)]) if piece[0]]
+
+    def segments(self, special: Collection[str]) -> list[tuple[str, bool]]:
+        """Its parts, cut at the `special` tokens that a template wrote; each with whether it is one."""
+        longest_first = sorted(special, key=len, reverse=True)
+        pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")" if special else r"(?!)")
+        found: list[tuple[str, bool]] = []
+        for piece, written in self.pieces:
+            for i, part in enumerate([piece] if written else pattern.split(piece)):
+                if i % 2 == 0 and found and not found[-1][1]:
+                    found[-1] = (found[-1][0] + part, False)
+                elif part:
+                    found.append((part, i % 2 == 1))
+        return found
 
 
 def today(written: str) -> str:
@@ -67,13 +110,15 @@ def conversation(prompt: str, system_prompt: str | None, *, system_role: bool = 
     return [{"role": "user", "content": raw(prompt, system_prompt)}]
 
 
-def sent(prompt: str, system_prompt: str | None, *, chat: bool, template: Template | None, model: str) -> str:
+def sent(
+    prompt: str, system_prompt: str | None, *, chat: bool, template: Template | None, model: str
+) -> Sent:
     """What `model` is given: the raw prompt, or for a chat the conversation in its template.
 
     Raises StudyError for a chat with a model that has no template.
     """
     if not chat:
-        return raw(prompt, system_prompt)
+        return given_raw(raw(prompt, system_prompt))
     if template is None:
         raise StudyError(f"The model {model!r} has no chat template; set `chat: false` in its params file.")
     way_out = "mend its chat_template.jinja, or set `chat: false` in its params file"
@@ -90,22 +135,23 @@ def sent(prompt: str, system_prompt: str | None, *, chat: bool, template: Templa
         raise StudyError(
             f"The chat template of {model!r} does not write the prompt that it is given; {way_out}."
         )
-    return written
+    return given(written, prompt, system_prompt)
+
+
+def given(text: str, prompt: str, system_prompt: str | None) -> Sent:
+    """The conversation `text` that a template made of these."""
+    return Sent(text, *filter(None, (system_prompt, prompt)))
+
+
+def given_raw(text: str) -> Sent:
+    """A text without a template."""
+    return Sent(text, text)
 
 
 def templated(prompt: str, system_prompt: str | None, template: Template) -> str:
     """`prompt` as a conversation in the model's chat template, up to where the model's answer begins."""
     role = system_prompt is not None and knows_system_role(template)
     return template(conversation(prompt, system_prompt, system_role=role), add_generation_prompt=True)
-
-
-def around(sent: str, prompt: str) -> tuple[str, str, str]:
-    """`sent` cut before and after `prompt`, which a template may have trimmed; whole if it is not there."""
-    for each in (prompt, prompt.strip()):
-        begin, found, end = sent.rpartition(each) if each else ("", "", "")
-        if found:
-            return begin, found, end
-    return sent, "", ""
 
 
 def knows_system_role(template: Template) -> bool:

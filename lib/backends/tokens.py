@@ -1,27 +1,38 @@
 """A tokenizer of the library transformers: what a model is given, and the tokens of what it reads."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from lib.backends import prompts
+from lib.backends.prompts import Sent
 from lib.backends.scoring import Encoding, tile
 from lib.backends.vocabulary import without_prefix
 from lib.errors import StudyError
 
 
 class Tokens:
-    """The tokenizer of the model `name`; `adds_bos` says whether BOS, if there is one, begins a prompt."""
+    """The tokenizer of the model `name`.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, name: str, *, adds_bos: bool = True) -> None:
-        self.tokenizer, self.name, self.adds_bos = tokenizer, name, adds_bos
+    `adds_bos` says whether BOS, if there is one, begins a prompt; `marks` are ids that end a text beside EOS.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        *,
+        adds_bos: bool = True,
+        marks: Collection[int] = (),
+    ) -> None:
+        self.tokenizer, self.name, self.adds_bos, self.marks = tokenizer, name, adds_bos, marks
 
     # What a writer is given.
 
-    def sent(self, prompt: str, system_prompt: str | None, *, chat: bool) -> str:
+    def sent(self, prompt: str, system_prompt: str | None, *, chat: bool) -> Sent:
         """See `prompts.sent`; the template is the tokenizer's own."""
         template = self._template if self.tokenizer.chat_template else None
         return prompts.sent(prompt, system_prompt, chat=chat, template=template, model=self.name)
@@ -34,21 +45,49 @@ class Tokens:
             **self.tokenizer.special_tokens_map,
         )
 
-    def begun(self, sent: str, prompt: str, *, chat: bool) -> list[int]:
-        """The ids of `sent` with exactly one BOS before them, if the model wants one at all.
-
-        Special tokens count as such only where a chat template wrote them; in the prompt, and in all of a
-        raw one, they are the characters that somebody wrote.
-        """
-        begin, written, end = prompts.around(sent, prompt) if chat else ("", sent, "")
-        if not chat:
-            ids = self._ids(sent, literal=True)
-        elif any(token in written for token in self._special()):
-            ids = self._ids(begin) + self._ids(written, literal=True) + self._ids(end)
-        else:
-            ids = self._ids(sent)
-        bos = self.tokenizer.bos_token_id
+    def begun(self, sent: Sent) -> list[int]:
+        """The ids of `sent` with exactly one BOS before them, if the model wants one at all."""
+        ids, bos = self.ids(sent), self.tokenizer.bos_token_id
         return ids if bos is None or not self.adds_bos or ids[:1] == [bos] else [bos, *ids]
+
+    def ids(self, sent: Sent) -> list[int]:
+        """The ids of `sent`. Special tokens that somebody wrote are characters."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        special = {token.content: (id_, token) for id_, token in added if token.special}
+        if not any(token in piece for piece, written in sent.pieces if written for token in special):
+            return self._ids(str(sent))
+        found: list[int] = []
+        before: AddedToken | None = None
+        segments = sent.segments(special)
+        for i, (part, marks) in enumerate(segments):
+            if marks:
+                id_, before = special[part]
+                found.append(id_)
+                continue
+            text = part.lstrip() if before and before.rstrip else part
+            if i + 1 < len(segments) and special[segments[i + 1][0]][1].lstrip:
+                text = text.rstrip()
+            if before and self._within and not self._blank_after(before):
+                found += self._within.encode(text, add_special_tokens=False).ids
+            else:
+                found += self._ids(text, literal=True)
+        return found
+
+    def _blank_after(self, special: AddedToken) -> bool:
+        """Whether the tokenizer puts a blank before what follows a special token."""
+        assert self._within is not None
+        return self._ids(f"{special.content}x")[1:] != self._within.encode("x", add_special_tokens=False).ids
+
+    def ends(self, declared: int | list[int] | None, default: int | None, vocabulary: int) -> set[int]:
+        """Every id that ends a text: EOS, and those that generation_config.json has `declared` besides.
+
+        A configuration that nobody set names the EOS that its class has by `default`, which may be any word
+        of this vocabulary: that does not count, nor what the tokenizer has as a word.
+        """
+        named = declared if isinstance(declared, list) else [] if declared == default else [declared]
+        added = self.tokenizer.added_tokens_decoder
+        found = {self.tokenizer.eos_token_id, *self.marks, *(id_ for id_ in named if id_ in added)}
+        return {id_ for id_ in found if id_ is not None and id_ < vocabulary}
 
     def decoded(self, ids: Sequence[int]) -> str:
         """The text of `ids`, special tokens left out."""
@@ -60,14 +99,11 @@ class Tokens:
         found: list[int] = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=literal)
         return found
 
-    def _special(self) -> Iterable[str]:
-        return (token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
-
     # What a reader makes of a text.
 
     @cached_property
     def _within(self) -> Tokenizer | None:
-        return without_prefix(self.tokenizer.backend_tokenizer)
+        return without_prefix(self.tokenizer.backend_tokenizer) if self.tokenizer.is_fast else None
 
     def check_offsets(self) -> None:
         """Raise StudyError for a tokenizer that does not say where its tokens stand in a text."""
@@ -95,9 +131,7 @@ class Tokens:
             f"have no context; name another scorer."
         )
 
-    def encode(
-        self, texts: Sequence[str], after: Sequence[str] | None = None, *, special: bool = False
-    ) -> list[Encoding]:
+    def encode(self, texts: Sequence[str], after: Sequence[str] | None = None) -> list[Encoding]:
         """See `lib.backends.windowed.WindowedReader.encode`."""
         if not texts:
             return []
@@ -106,7 +140,7 @@ class Tokens:
             add_special_tokens=False,
             return_offsets_mapping=True,
             return_attention_mask=False,
-            split_special_tokens=not special,
+            split_special_tokens=True,
             verbose=False,
         )
         ids, offsets = list(encoded["input_ids"]), list(encoded["offset_mapping"])
@@ -119,8 +153,3 @@ class Tokens:
             Encoding(np.asarray(own, dtype=np.int64), *tile(len(text), [end for _, end in places]))
             for text, own, places in zip(texts, ids, offsets, strict=True)
         ]
-
-
-def end_ids(*declared: int | list[int] | None) -> set[int]:
-    """What ends a text: the ids of every declaration, one or a list of them."""
-    return {i for ids in declared if ids is not None for i in (ids if isinstance(ids, list) else [ids])}

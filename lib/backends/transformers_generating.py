@@ -10,7 +10,6 @@ from lib.backends.continuing import Continuation, Row
 from lib.backends.drawing import draw, not_yet, uniforms
 from lib.backends.generating import UNWATCHED, Completion, Request, Watch
 from lib.backends.packed import pack
-from lib.backends.tokens import end_ids
 from lib.errors import StudyError
 from lib.params import Sampling, Transformers
 
@@ -28,7 +27,10 @@ class TransformersGenerator:
         self.context = (
             getattr(self.model.config, "max_position_embeddings", None) or tokenizer.model_max_length
         )
-        self.ends = end_ids(self.model.generation_config.eos_token_id, tokenizer.eos_token_id)
+        weight: torch.Tensor = self.model.get_input_embeddings().weight  # type: ignore[assignment]
+        self.vocabulary = len(weight)
+        default = getattr(type(self.model.config), "eos_token_id", None)
+        self.ends = self.tokens.ends(self.model.generation_config.eos_token_id, default, self.vocabulary)
         self._prepare()
 
     def generate(
@@ -40,10 +42,9 @@ class TransformersGenerator:
         ]
         rows, completions = [], dict[int, Completion]()
         for number, (request, text) in enumerate(zip(requests, sent, strict=True)):
-            ids = self.tokens.begun(text, request.prompt, chat=request.chat)
+            ids = self.tokens.begun(text)
             limit = min(sampling.max_tokens, self.context - len(ids))
-            if limit < 1:
-                error = f"the prompt has {len(ids)} tokens and the model's context is {self.context}"
+            if error := self._why_not(ids, limit):
                 completions[number] = Completion("", text, 0, None, error=error)
                 watch.text(number, completions[number])
             else:
@@ -52,6 +53,13 @@ class TransformersGenerator:
             completions[row.number] = self._completion(row, new, sent[row.number])
             watch.text(row.number, completions[row.number])
         return [completions[number] for number in range(len(requests))]
+
+    def _why_not(self, ids: list[int], limit: int) -> str | None:
+        if limit < 1:
+            return f"the prompt has {len(ids)} tokens and the model's context is {self.context}"
+        if max(ids, default=0) >= self.vocabulary:
+            return "the tokenizer makes a token of the prompt that the model does not have"
+        return None
 
     @torch.inference_mode()
     def _prepare(self) -> None:

@@ -6,14 +6,16 @@ was made of (tests/backends/test_transformers_gguf.py); others stay with llama.c
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gguf import GGUFReader
 from tokenizers import Regex, Tokenizer, pre_tokenizers
-from transformers import PreTrainedTokenizerBase
 
 from lib import paths
 from lib.errors import StudyError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 # What a file has for positions beyond the plain rotation; transformers would pass over it.
@@ -26,8 +28,38 @@ DIGITS_APART = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exao
 KNOWN = ("llama3", "llama-v3", "llama-bpe", "qwen2", "deepseek-r1-qwen", "tekken")
 
 
+# What llama.cpp takes for the end of a text wherever a vocabulary has it, beside what the file names.
+ENDS = (
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "<|end_of_text|>",
+    "<eos>",
+    "<|fim_pad|>",
+    "<fim-pad>",
+    "<fim_pad>",
+    "<PAD>",
+    "<|fim_repo|>",
+    "<|repo_name|>",
+    "<fim-repo>",
+    "<REPO>",
+    "<reponame>",
+    "<|file_sep|>",
+    "<｜end▁of▁sentence｜>",
+)
+
+
 class GGUFFile:
-    """What a GGUF file says of itself. Raises StudyError for one that transformers would read wrongly."""
+    """What a GGUF file says of itself, and why transformers would read it wrongly (None if it would not).
+
+    Raises StudyError for one that is not whole.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -42,25 +74,28 @@ class GGUFFile:
             name: field.contents() for name, field in reader.fields.items() if len(field.data) < 64
         }
         self.architecture = str(self.fields.get("general.architecture"))
-        self._check({tensor.name for tensor in reader.tensors})
+        self.why_not = self._why_not({tensor.name for tensor in reader.tensors})
 
-    def _check(self, tensors: set[str]) -> None:
+    def _why_not(self, tensors: set[str]) -> str | None:
         if self.architecture not in ARCHITECTURES:
-            self._refuse(f"has the architecture {self.architecture!r}")
+            return f"has the architecture {self.architecture!r}"
         rotation = self.fields.get(f"{self.architecture}.rope.scaling.type", "none")
         if rotation != "none" or tensors & set(OTHER_ROTATION):
-            self._refuse("stretches its positions")
+            return "stretches its positions"
         kind, split = self.fields.get("tokenizer.ggml.model"), self.fields.get("tokenizer.ggml.pre")
         if kind == "gpt2" and split not in (*AS_GPT2, *DIGITS_APART, *KNOWN):
-            self._refuse(f"splits text in a way of its own ({split!r})")
+            return f"splits text in a way of its own ({split!r})"
         if kind not in ("gpt2", "llama"):
-            self._refuse(f"has a tokenizer of another kind ({kind!r})")
+            return f"has a tokenizer of another kind ({kind!r})"
+        return None
 
-    def _refuse(self, what: str) -> None:
-        raise StudyError(
-            f"{paths.shown(self.file)} {what}, which transformers does not read from a GGUF file as "
-            f"llama.cpp does; write `weights: {{backend: llama_cpp, file: {self.file}}}` (`make extras`)."
-        )
+    def check(self) -> None:
+        """Raise StudyError, with the way to llama.cpp, for a file that transformers would read wrongly."""
+        if self.why_not is not None:
+            raise StudyError(
+                f"{self.file.name} {self.why_not}, which transformers does not read from a GGUF file as "
+                f"llama.cpp does; write `weights: {{backend: llama_cpp, file: {self.file}}}` (`make extras`)."
+            )
 
     @property
     def adds_bos(self) -> bool:
@@ -68,11 +103,20 @@ class GGUFFile:
         default = self.fields.get("tokenizer.ggml.model") == "llama"
         return bool(self.fields.get("tokenizer.ggml.add_bos_token", default))
 
+    def ends(self, tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
+        """The ids that end a text beside EOS: a file may call EOS what ends no answer of a chat."""
+        vocabulary = tokenizer.get_vocab()
+        named = [self.fields.get(f"tokenizer.ggml.{which}_token_id") for which in ("eot", "eom")]
+        return frozenset(
+            [vocabulary[mark] for mark in ENDS if mark in vocabulary]
+            + [int(id_) for id_ in named if id_ is not None]
+        )
+
     def options(self) -> dict[str, Any]:
         """What `from_pretrained` is told beside the folder."""
         return {"gguf_file": self.file.name}
 
-    def mend(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def mend(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         """Begin, end and split text as the file says, where transformers passes over it."""
         for which in ("bos", "eos"):
             id_ = self.fields.get(f"tokenizer.ggml.{which}_token_id")

@@ -83,6 +83,7 @@ def tokens_of(weights: Transformers) -> Tokens:
 def _where(weights: Transformers, gguf: GGUFFile | None) -> tuple[str, dict[str, Any]]:
     """The folder or name on the hub, and what `from_pretrained` is told besides."""
     if gguf:
+        gguf.check()
         return str(gguf.file.parent), gguf.options()
     folder = local_folder(weights)
     if folder:
@@ -112,7 +113,8 @@ def _tokens(weights: Transformers, name: str, options: dict[str, Any], gguf: GGU
         raise
     if gguf:
         gguf.mend(tokenizer)
-    return Tokens(tokenizer, weights.model, adds_bos=gguf.adds_bos if gguf else True)
+        return Tokens(tokenizer, weights.model, adds_bos=gguf.adds_bos, marks=gguf.ends(tokenizer))
+    return Tokens(tokenizer, weights.model)
 
 
 def _unloadable(weights: Transformers, error: Exception) -> StudyError:
@@ -120,8 +122,11 @@ def _unloadable(weights: Transformers, error: Exception) -> StudyError:
         reason = "its weights have other shapes than its config.json says"
     else:
         reason = " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__
+    way_out = "fetch its weights again"
+    if weights.model.endswith(".gguf"):
+        way_out += f", or write `weights: {{backend: llama_cpp, file: {weights.model}}}` (`make extras`)"
     return quantised.why_not(weights, reason) or StudyError(
-        f"The model {weights.model!r} cannot be loaded ({reason}); fetch its weights again."
+        f"The model {weights.model!r} cannot be loaded ({reason}); {way_out}."
     )
 
 

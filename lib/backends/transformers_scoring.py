@@ -12,6 +12,7 @@ from lib.backends import attention, memory, transformers_models
 from lib.backends.devices import devices_of
 from lib.backends.last_step import last_step
 from lib.backends.packed import pack
+from lib.backends.prompts import Sent
 from lib.backends.scoring import Encoding, Request, Scores
 from lib.backends.softmax import Boundary, columns
 from lib.backends.vocabulary import BLANKS, why_no_words, word_begins
@@ -81,11 +82,13 @@ class TransformersScoringModel(WindowedReader):
             f"What {name!r} does after its last layer, step 02 does not know how to do; name another scorer."
         )
 
-    def encode(
-        self, texts: Sequence[str], after: Sequence[str] | None = None, *, special: bool = False
-    ) -> list[Encoding]:
+    def encode(self, texts: Sequence[str], after: Sequence[str] | None = None) -> list[Encoding]:
         """See `WindowedReader.encode`."""
-        return self.tokens.encode(texts, after, special=special)
+        return self.tokens.encode(texts, after)
+
+    def ids(self, sent: Sent) -> list[int]:
+        """See `WindowedReader.ids`."""
+        return self.tokens.ids(sent)
 
     def described(self, scoring: Scoring) -> dict[str, Any]:
         """See `Reader.described`: what `WindowedReader` says, the devices, and each product's kernel."""

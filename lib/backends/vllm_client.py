@@ -6,7 +6,6 @@ from transformers import AutoConfig, GenerationConfig
 
 from lib.backends import vllm_server
 from lib.backends.openai_client import Server
-from lib.backends.tokens import end_ids
 from lib.backends.transformers_models import tokens_of
 from lib.backends.weights import commit_of, local_folder
 from lib.params import OpenAI, Vllm
@@ -28,8 +27,9 @@ class Served:
             generation = GenerationConfig.from_pretrained(folder or weights.model, **where)
         except OSError:  # it has none: what its config says
             generation = GenerationConfig.from_model_config(self.config)
-        declared = (generation.eos_token_id, self.tokens.tokenizer.eos_token_id)
-        self.ends = sorted(end_ids(*declared))
+        default = getattr(type(self.config), "eos_token_id", None)
+        vocabulary = int(self.config.get_text_config().vocab_size)
+        self.ends = sorted(self.tokens.ends(generation.eos_token_id, default, vocabulary))
         self.lease = vllm_server.use(weights)
         self.server = Server(
             OpenAI(

@@ -34,7 +34,7 @@ class VllmGenerator:
     def _completion(self, request: Request, sampling: Sampling) -> Completion:
         tokens = self.served.tokens
         sent = tokens.sent(request.prompt, request.system_prompt, chat=request.chat)
-        ids = tokens.begun(sent, request.prompt, chat=request.chat)
+        ids = tokens.begun(sent)
         limit = min(sampling.max_tokens, self.served.lease.longest - len(ids))
         if limit < 1:
             error = f"the prompt has {len(ids)} tokens and the model's context is {self.served.lease.longest}"

@@ -13,6 +13,7 @@ import numpy as np
 
 from lib.backends import vllm_server
 from lib.backends.openai_client import EmptyAnswerError, first_choice, part
+from lib.backends.prompts import Sent
 from lib.backends.scoring import Encoding, Request, Scores
 from lib.backends.vllm_client import Served
 from lib.backends.windowed import WindowedReader
@@ -46,11 +47,13 @@ class VllmScoringModel(WindowedReader):
         where = {"device": vllm_server.device(), "vllm": vllm_server.version()}
         return {**super().described(scoring), **where}
 
-    def encode(
-        self, texts: Sequence[str], after: Sequence[str] | None = None, *, special: bool = False
-    ) -> list[Encoding]:
+    def encode(self, texts: Sequence[str], after: Sequence[str] | None = None) -> list[Encoding]:
         """See `WindowedReader.encode`."""
-        return self.served.tokens.encode(texts, after, special=special)
+        return self.served.tokens.encode(texts, after)
+
+    def ids(self, sent: Sent) -> list[int]:
+        """See `WindowedReader.ids`."""
+        return self.served.tokens.ids(sent)
 
     def score(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores | None]:
         """See `WindowedReader.score`. Raises StudyError if the server gives no answer to one."""

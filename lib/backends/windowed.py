@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.backends.prompts import Sent
 from lib.backends.scoring import Encoding, Reading, Request, Scores
 from lib.backends.windows import windows
 from lib.errors import StudyError
@@ -31,15 +32,16 @@ class WindowedReader(ABC):
     why_no_words: str | None  # a sentence, where `word_begins` is None
 
     @abstractmethod
-    def encode(
-        self, texts: Sequence[str], after: Sequence[str] | None = None, *, special: bool = False
-    ) -> list[Encoding]:
+    def encode(self, texts: Sequence[str], after: Sequence[str] | None = None) -> list[Encoding]:
         """The tokens of each text without BOS, special ones that occur in it taken literally.
 
         Where `after` has a prompt, the text's tokens are those that it has behind one: SentencePiece puts a
-        blank before a text at its beginning, and not there. With `special`, special tokens are read as such;
-        only the ids are then of use.
+        blank before a text at its beginning, and not there.
         """
+
+    @abstractmethod
+    def ids(self, sent: Sent) -> list[int]:
+        """The tokens of what a model was sent, without a BOS of this one's."""
 
     @abstractmethod
     def score(self, requests: Sequence[Request], *, entropy: bool) -> list[Scores | None]:
@@ -50,11 +52,14 @@ class WindowedReader(ABC):
         window, stride = self.window(scoring)
         before = [prompt for prompt, _ in texts]
         encodings = self.encode([text for _, text in texts], before)
-        prompts = self.encode(before, special=scoring.context == "sent")
+        prompts = [
+            np.asarray(self.ids(prompt), dtype=np.int64) if isinstance(prompt, Sent) else encoded.ids
+            for prompt, encoded in zip(before, self.encode(before), strict=True)
+        ]
         requests: list[Request] = []
         contexts: list[list[np.ndarray]] = []
         for prompt, encoding in zip(prompts, encodings, strict=True):
-            begun = prompt.ids[1:] if prompt.ids[:1].tolist() == [self.bos] else prompt.ids
+            begun = prompt[1:] if prompt[:1].tolist() == [self.bos] else prompt
             ids = np.concatenate([[self.bos], begun, encoding.ids]).astype(np.int64)
             known = ids.max() < self.vocabulary
             reads = list(windows(len(ids), 1 + len(begun), window, stride)) if known else []

@@ -15,6 +15,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from lib import paths, store
+from lib.backends.transformers_gguf import GGUFFile
 from lib.commands import a_command
 from lib.datasets.folder import text_files
 from lib.errors import StudyError
@@ -28,8 +29,8 @@ from lib.running.resources import dequantised
 FLOAT32 = 4  # bytes
 SHARE_FOR_WEIGHTS = 0.5  # of the memory: what is read, packed and cached stands beside the weights
 GGUF_HINT = (
-    "Where the file fits into memory, transformers reads it dequantised; for llama.cpp (`make extras`) write "
-    "`weights: {{backend: llama_cpp, file: {file}}}` there."
+    "Where transformers knows the file and it fits into memory, it is read dequantised; for llama.cpp "
+    "(`make extras`) write `weights: {{backend: llama_cpp, file: {file}}}` there."
 )
 
 SOURCES = ("human", "tiny-base", "tiny-rlhf")
@@ -119,13 +120,13 @@ def declare_model(name: str, model: str, text_class: str = "base", served: str |
 
 
 def _of_gguf(model: str) -> dict[str, Any]:
-    """Weights of a GGUF file: by transformers, which needs no compiler, where its numbers fit into memory.
+    """Weights of a GGUF file: by transformers, which needs no compiler, where that reads it and it fits.
 
     Raises StudyError for a file that is no GGUF file.
     """
     file = paths.resolve(model)
     fits = file.is_file() and FLOAT32 * dequantised(file) < memory() * MEGABYTE * SHARE_FOR_WEIGHTS
-    if fits:
+    if fits and GGUFFile(file).why_not is None:
         return {"backend": "transformers", "model": model}
     return {"backend": "llama_cpp", "file": model}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from lib import paths
 from lib.backends import vllm_server
 from lib.backends.engines import engine_of
+from lib.backends.llama_cpp_model import offloads
 from lib.errors import StudyError
 from lib.machine import MEGABYTE
 from lib.params import LlamaCpp, Model, Source, Study, Transformers, Vllm, Weights, load_scorer, load_source
@@ -19,6 +20,8 @@ SPARE = 1.2  # of the weights: what is packed or converted stands beside them fo
 BYTES_OF_DTYPE = {"float32": 4, "bfloat16": 2, "float16": 2}
 BYTES_OF_QUANTISED = {"8bit": 1, "4bit": 0.5}
 ALL = 1_000  # GPUs: as many as there are
+CACHE = 4_300  # MB of keys and values that llama.cpp keeps of the texts that it writes at once, at most
+CACHE_OF_WEIGHTS = 10  # and times its weights, for small models
 UNKNOWN = 2_000  # MB of weights that nobody has fetched yet
 MB_PER_THREAD = 256  # of weights; a smaller model is no faster on two processors, two of them are
 
@@ -29,7 +32,8 @@ def memory_of(weights: Weights) -> int:
         return LIBRARIES // 2
     if isinstance(weights, Vllm):
         return 3 * LIBRARIES + 1_000 * vllm_server.cache_of_processors() + round(SPARE * size_of(weights))
-    return LIBRARIES + BATCH + round(SPARE * size_of(weights))
+    cache = min(CACHE, CACHE_OF_WEIGHTS * size_of(weights)) if isinstance(weights, LlamaCpp) else 0
+    return LIBRARIES + BATCH + cache + round(SPARE * size_of(weights))
 
 
 def threads_of(weights: Weights, most: int) -> int:
@@ -46,6 +50,8 @@ def gpus_of(weights: Weights) -> int:
             return ALL
         case Transformers(device="auto" | "cuda"):
             return 1
+        case LlamaCpp():
+            return int(weights.gpu_layers != 0 and offloads())
         case Vllm():
             return weights.tensor_parallel
     return 0

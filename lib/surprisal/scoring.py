@@ -36,6 +36,7 @@ from lib.progress import Bar
 from lib.surprisal import listed
 from lib.surprisal.again import score_missing
 from lib.surprisal.rows import SCHEMA, WORD_SCHEMA, Text, described, listed_in_record, score_rows
+from lib.surprisal.sent import sent
 
 UNITS = {
     "surprisal": "bits",
@@ -241,9 +242,11 @@ def _texts(run: Run) -> tuple[pd.DataFrame, list[Text], dict[Key, str]]:
         for row in rows.itertuples()
         if row.status == "error" or not row.text
     }
-    if run.scorer.scoring.context == "sent":  # of people and of imported texts nothing was sent
-        rows["prompt"] = rows["sent"].fillna(rows["prompt"])
-    texts = [Text(row.doc_id, row.prompt, row.text, row.sample) for row in rows.itertuples()]
+    before = sent(run, rows) if run.scorer.scoring.context == "sent" else list(rows["prompt"])
+    texts = [
+        Text(row.doc_id, prompt, row.text, row.sample)
+        for row, prompt in zip(rows.itertuples(), before, strict=True)
+    ]
     texts = _with_words(run, [each for each in texts if each.key not in not_scored])
     return rows, texts, not_scored
 

@@ -28,9 +28,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lib.backends.engines import open_scoring_model
+from lib.backends.engines import open_generator, open_scoring_model
+from lib.backends.generating import Request
+from lib.backends.prompts import Sent
+from lib.backends.tokens import Tokens
 from lib.errors import StudyError
-from lib.params import Scoring, Transformers
+from lib.params import Sampling, Scoring, Transformers
 from lib.surprisal.rows import Text, score_rows
 from tests.surprisal.test_scoring import MODELS, WIDTH, double, oracle
 
@@ -184,3 +187,69 @@ def test_sentence_piece_adds_no_blank_between_prompt_and_text(prefix, tmp_path):
     assert {doc_id: own.convert_ids_to_tokens(each) for doc_id, each in ids.items()} == wanted
     spelled = found.groupby("doc_id")["token"].sum()
     assert list(spelled) == [" It is", "It is", "  It"]
+
+
+@pytest.mark.parametrize("prefix", ["normalizer", "metaspace"])
+def test_special_tokens_in_a_chats_prompt_are_characters_and_bring_no_blank(prefix):
+    own = sentence_piece(prefix)
+    text = "<s>It It </s> is it</s>it"
+    found = own.convert_ids_to_tokens(Tokens(own, "m").begun(Sent(text, "It </s> is")))
+    written = ["I", "t", "▁I", "t", "▁", "<0x3C>", "<0x2F>", "s", "<0x3E>", "▁", "i", "s", "▁", "it"]
+    if prefix == "normalizer":  # puts a blank behind <s> and </s>, too
+        written[0] = "▁I"
+    assert found == ["<s>", *written, "</s>", *(["▁"] if prefix == "normalizer" else []), "it"]
+
+
+class Cut(Sent):
+    """As if somebody had written EOS behind it."""
+
+    @property
+    def pieces(self) -> list[tuple[str, bool]]:
+        return [(str(self), False), (self.written[0], True)]
+
+
+@pytest.mark.parametrize("prefix", ["normalizer", "metaspace", None])
+def test_a_chat_is_cut_at_its_marks_as_the_tokenizer_cuts_it(prefix, tokenizer):
+    own = tokenizer if prefix is None else sentence_piece(prefix)
+    text = f"{own.bos_token}It is {own.eos_token} It is  in the list. it {own.eos_token}\n it{own.eos_token}"
+    whole = own.encode(text, add_special_tokens=False)
+    found = Tokens(own, "m").ids(Cut(text, own.eos_token))
+    assert found[: len(whole)] == whole
+    assert own.eos_token_id not in found[len(whole) :] != []
+
+
+def test_what_a_config_has_by_default_ends_no_text(tmp_path, tokenizer):
+    """LlamaConfig names token 2 as EOS, GPT2Config one beyond this vocabulary; the tokenizer has its own."""
+    words = sentence_piece("normalizer")
+    words.eos_token = "<s>"
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=4096, n_embd=64, n_layer=2, n_head=4, n_positions=256))
+    for name, model, own in (
+        ("marks", small(), tokenizer),
+        ("words", small(vocabulary=len(words)), words),
+        ("gpt2", gpt2, tokenizer),
+    ):
+        folder = saved(tmp_path / name, model, own)
+        generator = open_generator(Transformers(backend="transformers", model=str(folder)))
+        assert generator.model.generation_config.eos_token_id not in (None, own.eos_token_id)
+        assert generator.ends == {own.eos_token_id}
+
+
+def test_ends_that_a_checkpoint_names_beside_eos_are_ends(tmp_path):
+    more = AutoTokenizer.from_pretrained(MODELS / "tiny-scorer")
+    more.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
+    model = small(vocabulary=4097)
+    model.generation_config.eos_token_id = [0, 4096]
+    saved(tmp_path, model, more)
+    assert open_generator(Transformers(backend="transformers", model=str(tmp_path))).ends == {0, 4096}
+
+
+def test_a_prompt_with_a_token_that_the_model_does_not_have_is_an_error_of_its_own(tmp_path):
+    more = AutoTokenizer.from_pretrained(MODELS / "tiny-scorer")
+    more.add_tokens(["[MINE]"])
+    saved(tmp_path, small(), more)
+    generator = open_generator(Transformers(backend="transformers", model=str(tmp_path)))
+    bad, good = generator.generate(
+        [Request("A [MINE] list", 0), Request("A list", 0)], Sampling(max_tokens=3, min_tokens=1)
+    )
+    assert "a token of the prompt that the model does not have" in (bad.error or "")
+    assert good.error is None

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from lib import paths
-from lib.backends import extras, llama_cpp_probe
-from lib.backends.engines import identity, open_generator, open_scoring_model
-from lib.backends.generating import Request
+from lib.backends import extras, llama_cpp_generating, llama_cpp_model, llama_cpp_probe
+from lib.backends.engines import deciding, identity, open_generator, open_scoring_model
+from lib.backends.generating import Request, Watch
 from lib.errors import StudyError
 from lib.generate import texts as generate
 from lib.params import LlamaCpp, Sampling, Scoring, Transformers
 from lib.params.run import resolve
+from lib.running import resources
 from lib.surprisal import scoring as surprisal
 from lib.surprisal.rows import Text, score_rows
 from lib.uid import measures as uid
@@ -99,6 +100,115 @@ def test_a_seed_decides_a_text_whatever_is_written_beside_it():
 
 
 @needs_llama_cpp
+@pytest.mark.parametrize("slots", [1, 4, 8, 16])
+def test_so_it_is_with_fewer_slots(slots, monkeypatch):
+    monkeypatch.setattr(llama_cpp_generating, "SLOTS", (slots,))
+    generator = open_generator(gguf(GGUF))
+    requests = [Request(PROMPTS[i % 3], i) for i in range(11)]
+    sampling = Sampling(max_tokens=20, min_tokens=4)
+    together = generator.generate(requests, sampling)
+    assert together == [generator.generate([request], sampling)[0] for request in requests]
+    assert together[::-1] == generator.generate(requests[::-1], sampling)
+    assert all(completion.tokens >= 4 for completion in together)
+
+
+KINDS = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9}
+KINDS |= {"Q3_K_M": 12, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "IQ4_NL": 25, "BF16": 32}
+
+
+@needs_llama_cpp
+@pytest.mark.parametrize("kind", KINDS)
+def test_products_of_every_kind_give_a_text_the_same_in_any_company(kind, f32, tmp_path):
+    """Alone, in every slot, beside few and beside many: llama.cpp multiplies in another way for each kind."""
+    import ctypes
+
+    import llama_cpp.llama_cpp as c
+
+    file = tmp_path / "quantised.gguf"
+    how = c.llama_model_quantize_default_params()
+    how.ftype, how.nthread = KINDS[kind], 1
+    assert c.llama_model_quantize(str(f32).encode(), str(file).encode(), ctypes.byref(how)) == 0
+    generator = open_generator(gguf(file))
+    assert generator.slots == 16
+    sampling = Sampling(max_tokens=24, temperature=1.0)
+    mine = [Request(prompt, seed) for seed, prompt in enumerate(PROMPTS)]
+    alone = [generator.generate([request], sampling)[0].text for request in mine]
+    for beside in (1, 4, 14, 40):
+        others = [Request(f"Another {i} " * (1 + i % 5), 100 + i) for i in range(beside)]
+        for requests in ([*others, *mine], [*mine, *others]):
+            found = generator.generate(requests, sampling)
+            texts = {r.seed: completion.text for r, completion in zip(requests, found, strict=True)}
+            assert [texts[request.seed] for request in mine] == alone, beside
+
+
+@needs_llama_cpp
+def test_whoever_watches_hears_of_every_token_and_of_a_text_before_the_last_is_there():
+    generator = open_generator(gguf(GGUF))
+    requests = [Request("A list is", seed=i) for i in range(20)]
+    told: list[int] = []
+    heard: dict[int, int] = {}
+    made = generator.generate(
+        requests,
+        Sampling(max_tokens=6),
+        Watch(told.append, lambda number, _: heard.update({number: sum(told)})),
+    )
+    assert sum(told) == sum(completion.tokens for completion in made)
+    assert heard.keys() == set(range(20))
+    assert min(heard.values()) == 6 * 16  # whoever had a slot at once
+
+
+@needs_llama_cpp
+def test_texts_have_fewer_slots_where_their_keys_and_values_are_large(monkeypatch):
+    model = open_generator(gguf(GGUF)).model
+    each = model.bytes_of_a_position * model.context_length
+    assert each == 2 * 2 * 4 * 4 * 64 * 512  # two bytes, keys and values, layers, heads, width, positions
+    for room, slots in ((40 * each, 16), (15 * each, 8), (7 * each, 4), (3 * each, 1), (each // 2, 1)):
+        monkeypatch.setattr(llama_cpp_generating, "BYTES_OF_CACHE", room)
+        assert llama_cpp_generating.slots_for(model) == slots
+
+
+@needs_llama_cpp
+def test_a_file_that_names_no_marks_has_none_of_llama_cpps_own(tmp_path):
+    """Its defaults for byte-level tokenizers, 11 and 11, are a word here."""
+    from training import quantize
+
+    class Nameless(quantize.gguf.GGUFWriter):
+        def add_bos_token_id(self, *_: int) -> None: ...
+        def add_add_bos_token(self, *_: bool) -> None: ...
+
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(quantize.gguf, "GGUFWriter", Nameless)
+    quantize.write(MODELS / "tiny-base", tmp_path / "eos.gguf", "Q8_0")
+    monkey.setattr(Nameless, "add_eos_token_id", lambda *_: None)
+    quantize.write(MODELS / "tiny-base", tmp_path / "none.gguf", "Q8_0")
+    monkey.undo()
+    generator = open_generator(gguf(tmp_path / "eos.gguf"))
+    assert (generator.model.bos, generator.ends) == (0, [0])
+    with pytest.raises(StudyError, match="neither BOS nor EOS"):
+        open_generator(gguf(tmp_path / "none.gguf"))
+
+
+@needs_llama_cpp
+def test_layers_on_a_gpu_are_as_many_as_the_params_file_says(monkeypatch):
+    import llama_cpp.llama_cpp as c
+
+    asked = []
+    load = c.llama_model_load_from_file
+
+    def loaded(file, params):
+        asked.append(params.n_gpu_layers)
+        return load(file, params)
+
+    monkeypatch.setattr(c, "llama_model_load_from_file", loaded)
+    for layers in (None, 0, 3):
+        weights = LlamaCpp(backend="llama_cpp", file=str(GGUF), gpu_layers=layers)
+        assert not llama_cpp_model.LlamaCppModel(weights).on_gpu or llama_cpp_model.offloads()
+        assert resources.gpus_of(weights) == int(layers != 0 and llama_cpp_model.offloads())
+        assert ("gpu_layers" in deciding(weights)) == (layers is not None)
+    assert asked == [-1, 0, 3]  # -1: as many as there are
+
+
+@needs_llama_cpp
 def test_the_most_probable_text_is_that_of_transformers(f32):
     requests = [Request(prompt, 0) for prompt in PROMPTS]
     sampling = Sampling(max_tokens=40, temperature=0)
@@ -132,9 +242,9 @@ def test_special_tokens_that_somebody_wrote_are_characters_as_in_transformers(ch
     ours = open_generator(gguf(file))
     theirs = open_generator(Transformers(backend="transformers", model=str(MODELS / "tiny-instruct")))
     sent = ours._sent(request)
-    assert sent == theirs._sent(request)
-    ids = ours._begun(sent, request)
-    assert ids == theirs.opened.begun(sent, request.prompt, chat=chat)
+    assert sent == theirs.tokens.sent(request.prompt, None, chat=chat)
+    ids = ours._begun(sent)
+    assert ids == theirs.tokens.begun(sent)
     special = [ours.model.special_text(i) for i in ids if ours.model.is_special(i)]
     assert special == (["<|endoftext|>", "<|user|>", "<|assistant|>"] if chat else ["<|endoftext|>"])
 

@@ -75,9 +75,48 @@ def test_special_tokens_that_somebody_wrote_are_characters(chat):
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     prompt = "What does <|endoftext|> mean, and <|user|>?"
     text = f"<|user|>{prompt}<|assistant|>" if chat else prompt
-    ids = Tokens(tokenizer, "m").begun(text, prompt, chat=chat)
+    ids = Tokens(tokenizer, "m").begun(prompts.Sent(text, prompt))
     special = [tokenizer.decode([i]) for i in ids if i in tokenizer.added_tokens_decoder]
     assert special == (["<|endoftext|>", "<|user|>", "<|assistant|>"] if chat else ["<|endoftext|>"])
+    assert tokenizer.decode(ids[1:]) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "written", "pieces"),
+    [
+        (
+            "<a>Rule.\n<b>Sort it.<c>",
+            ["Rule.", " Sort it. "],
+            ["<a>|", "Rule.", "\n<b>|", "Sort it.", "<c>|"],
+        ),
+        (
+            "<a>Sort it.<b>Sort it.<c>",
+            ["Sort it.", "Sort it."],
+            ["<a>|", "Sort it.", "<b>|", "Sort it.", "<c>|"],
+        ),
+        ("Sort it.", ["Sort it."], ["Sort it."]),
+        ("<a>lost<b>", ["Sort it."], ["<a>lost<b>|"]),
+        ("<a><b>", [" "], ["<a><b>|"]),
+    ],
+)
+def test_what_somebody_wrote_is_told_from_what_a_template_wrote(text, written, pieces):
+    found = prompts.Sent(text, *written).pieces
+    assert [piece + ("" if by_somebody else "|") for piece, by_somebody in found] == pieces
+
+
+def test_a_system_prompt_is_characters_too():
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    request = "Sort a list."
+    text = sent(
+        lambda messages, *, add_generation_prompt: "".join(f"<|user|>{m['content']}" for m in messages),
+        request,
+        "Never write <|endoftext|>.",
+    )
+    ids = Tokens(tokenizer, "m").begun(text)
+    assert [i for i in ids if i in tokenizer.added_tokens_decoder] == [
+        tokenizer.bos_token_id,
+        tokenizer.convert_tokens_to_ids("<|user|>"),
+    ]
     assert tokenizer.decode(ids[1:]) == text
 
 

@@ -46,7 +46,7 @@ def ours(file) -> Tokens:
     gguf = GGUFFile(file)
     tokenizer = AutoTokenizer.from_pretrained(str(file.parent), **gguf.options())
     gguf.mend(tokenizer)
-    return Tokens(tokenizer, "m", adds_bos=gguf.adds_bos)
+    return Tokens(tokenizer, "m", adds_bos=gguf.adds_bos, marks=gguf.ends(tokenizer))
 
 
 def test_ids_of_any_text_are_llama_cpps(ours, theirs):
@@ -71,4 +71,5 @@ def test_what_is_sent_begins_alike(prompt, chat, ours, theirs):
     request = Request(prompt, 0, chat=chat, system_prompt="Go on:")
     sent = prompts.sent(prompt, "Go on:", chat=chat, template=template, model=NAME)
     assert sent == theirs._sent(request)
-    assert ours.begun(sent, prompt, chat=chat) == theirs._begun(sent, request)
+    assert ours.begun(sent) == theirs._begun(sent)
+    assert ours.ends(None, None, theirs.model.vocabulary) == set(theirs.ends)

@@ -9,6 +9,7 @@ from lib import paths, progress
 from lib.errors import StudyError
 from lib.params import load_source
 from lib.running import declare, status, study
+from tests.backends.test_transformers_gguf import header
 from tests.conftest import REPOSITORY
 
 
@@ -114,6 +115,9 @@ def test_a_gguf_file_that_fits_is_read_without_a_compiler(project, monkeypatch):
     monkeypatch.setattr(declare, "memory", lambda: 20)  # MB; in float32 the model has 16
     declare.declare_model("large", str(file), "base")
     assert load_source("large").weights.backend == "llama_cpp"
+    other = header(project / "other.gguf", architecture="phi3")
+    monkeypatch.setattr(declare, "memory", lambda: 10_000)
+    assert declare._of_gguf(str(other)) == {"backend": "llama_cpp", "file": str(other)}
     cut = project / "cut.gguf"
     cut.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(StudyError, match=r"cut\.gguf is not a whole GGUF file"):

@@ -1,0 +1,127 @@
+"""One GGUF file by both engines, made here with random weights: the same ids, nearly the same bits."""
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from lib.backends import llama_cpp_probe
+from lib.backends.engines import open_generator, open_scoring_model
+from lib.backends.generating import Request
+from lib.backends.scoring import Reader
+from lib.params import LlamaCpp, Sampling, Scoring, Transformers
+from lib.surprisal.rows import Text, score_rows
+from tests.surprisal.test_scoring import MODELS, nasty_texts
+from training import quantize
+
+TROUBLE = llama_cpp_probe.trouble(str(MODELS / "tiny-base" / "q8_0.gguf"))
+pytestmark = pytest.mark.skipif(TROUBLE is not None, reason=TROUBLE or "")
+
+MARKS = ["<|im_start|>", "<|im_end|>"]
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SHAPE = {
+    "vocab_size": 4096 + len(MARKS),
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.2,
+    "tie_word_embeddings": False,
+}
+NAMES = {**quantize.NAMES, "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
+
+
+def name(of: str) -> str:
+    stem, _, kind = of.rpartition(".")
+    if not stem.startswith("model.layers."):
+        return f"{NAMES[stem]}.{kind}"
+    number, _, part = stem.removeprefix("model.layers.").partition(".")
+    return f"blk.{number}.{NAMES[part]}.{kind}"
+
+
+def written(file: Path, architecture: str) -> Path:
+    """A file of `architecture` with the demo's tokens, a chat's marks, and an EOS that ends no answer."""
+    torch.manual_seed(7)
+    # All of Qwen 3 have heads of 128, and transformers takes them to have.
+    shape = {**SHAPE, "head_dim": 128 if architecture == "qwen3" else 16}
+    config = AutoConfig.for_model(architecture, **shape)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    writer = gguf.GGUFWriter(file, architecture)
+    writer.add_context_length(SHAPE["max_position_embeddings"])
+    writer.add_embedding_length(SHAPE["hidden_size"])
+    writer.add_block_count(SHAPE["num_hidden_layers"])
+    writer.add_feed_forward_length(SHAPE["intermediate_size"])
+    writer.add_head_count(SHAPE["num_attention_heads"])
+    writer.add_head_count_kv(SHAPE["num_key_value_heads"])
+    writer.add_key_length(shape["head_dim"])
+    writer.add_value_length(shape["head_dim"])
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(SHAPE["vocab_size"])
+    tokens, kinds, merges = quantize.vocabulary(MODELS / "tiny-base")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list([*tokens, *MARKS])
+    writer.add_token_types([*kinds, *[int(gguf.TokenType.CONTROL)] * len(MARKS)])
+    writer.add_token_merges(merges)
+    writer.add_eos_token_id(0)  # neither BOS nor a flag, as in many a file of these families
+    writer.add_chat_template(CHAT)
+    for key, tensor in model.state_dict().items():
+        values = tensor.float() + 0.1 * torch.randn_like(tensor) if key.endswith("bias") else tensor.float()
+        writer.add_tensor(name(key), values.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+@pytest.fixture(scope="module", params=["qwen2", "qwen3"])
+def engines(request, tmp_path_factory) -> tuple[Transformers, LlamaCpp]:
+    file = str(written(tmp_path_factory.mktemp("gguf") / f"{request.param}.gguf", request.param))
+    return Transformers(backend="transformers", model=file), LlamaCpp(backend="llama_cpp", file=file)
+
+
+def scored(reader: Reader):
+    texts = [text for text in nasty_texts() if len(text) < 1000 and "\0" not in text]
+    rows = [Text(str(i), "Sort it.\n" if i % 2 else "", text) for i, text in enumerate(texts)]
+    found = score_rows(reader, Scoring(), rows)
+    assert not found.not_scored
+    return found.tokens.to_pandas()
+
+
+def test_both_read_alike(engines):
+    readers = [open_scoring_model(weights) for weights in engines]
+    assert [reader.bos for reader in readers] == [0, 0]  # EOS, for there is no BOS; 11 is llama.cpp's default
+    ours, theirs = (scored(reader) for reader in readers)
+    same = ["doc_id", "position", "token_id", "token", "start", "end", "context"]
+    assert len(ours) > 3000
+    assert ours[same].equals(theirs[same])
+    assert np.abs(ours["surprisal"] - theirs["surprisal"]).max() < 1e-3
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_both_write_alike(engines, chat):
+    generators = [open_generator(weights) for weights in engines]
+    assert generators[0].ends == set(generators[1].ends) == {0, 4097}
+    prompts = ["Sort it.", "What is <|im_end|> for, and <|endoftext|>?", "In 1984 and 12345.6"]
+    requests = [Request(prompt, i, chat=chat, system_prompt="Go on.") for i, prompt in enumerate(prompts)]
+    for request in requests:
+        theirs = generators[1]._sent(request)
+        ours = generators[0].tokens.sent(request.prompt, request.system_prompt, chat=chat)
+        assert ours == theirs
+        assert generators[0].tokens.begun(ours) == generators[1]._begun(theirs)
+    texts = [
+        [(each.text, each.tokens, each.finish_reason) for each in generator.generate(requests, sampling)]
+        for generator in generators
+        for sampling in (Sampling(max_tokens=6, temperature=0),)
+    ]
+    assert texts[0] == texts[1]
