@@ -30,9 +30,10 @@ PAIRS = repository.pairs(STUDY, study)  # the (dataset, source) that there are
 ROOT = paths.root()
 PYTHON = sys.executable
 # A library takes as many processors as there are, unless it is told.
-PINNED = "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} RAYON_NUM_THREADS={threads} "
-MAKE = PINNED + "{PYTHON:q} -m lib.running.make"
-EXECUTE = "{PYTHON:q} -m lib.running.execute --reads-only"
+PINNED = "export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} RAYON_NUM_THREADS={threads}; "
+(BEFORE,) = config.get("before", [""])  # of a profile: modules to load, a container to enter
+MAKE = PINNED + "{BEFORE} {PYTHON:q} -m lib.running.make"
+EXECUTE = "{BEFORE} {PYTHON:q} -m lib.running.execute --reads-only"
 OF_SOURCE = " -p model {wildcards.source:q} -p study {STUDY:q} -p dataset {wildcards.dataset:q}"
 OF_SCORER = OF_SOURCE + " -p scorer {wildcards.scorer:q}"
 OF_COMPARISON = " -p comparison {wildcards.comparison:q} -p study {STUDY:q}"

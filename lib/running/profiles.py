@@ -1,6 +1,7 @@
 """A profile says where a study's jobs run: `profiles/<name>/config.yaml`, which is Snakemake's own file.
 
-Its `config` says what a node offers one job at most: `processors`, `mem_mb` and `gpus`.
+Its `config` says what a node offers one job at most: `processors`, `mem_mb` and `gpus`; and what comes
+`before` each job's command, if something has to be loaded or entered.
 """
 
 import importlib.util
@@ -26,6 +27,7 @@ class Profile:
     folder: Path
     config: dict[str, int]
     slurm: bool
+    before: str = ""
 
 
 def load_profile(name: str) -> Profile:
@@ -53,7 +55,12 @@ def load_profile(name: str) -> Profile:
             )
     if declared.get("executor") == "slurm":
         _check_slurm(paths.shown(file), node, _section(file, declared, "default-resources"))
-    return Profile(folders[name], {key: node[key] for key in LEAST}, declared.get("executor") == "slurm")
+    if not isinstance(node.get("before", ""), str):
+        raise StudyError(
+            f"{paths.shown(file)} must say under `config`, as text, what comes `before` a command."
+        )
+    kept = {key: node[key] for key in LEAST}
+    return Profile(folders[name], kept, declared.get("executor") == "slurm", node.get("before", ""))
 
 
 def _section(file: Path, declared: object, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -109,7 +110,7 @@ def snakemake_command(name: str, study: Study, shards: int = 1, profile: Profile
     command = [sys.executable, "-m", "snakemake", "--keep-going", "--rerun-incomplete"]
     if anew := made_by_hand(name, study):
         command += ["--forcerun", *(paths.shown(path) for path in anew)]
-    told = {"study": name, "shards": shards}
+    told: dict[str, int | str] = {"study": name, "shards": shards}
     if profile is None:
         # What there is; a job waits until what it needs is free.
         command += ["--cores", str(machine.processors())]
@@ -117,6 +118,7 @@ def snakemake_command(name: str, study: Study, shards: int = 1, profile: Profile
     else:
         command += ["--workflow-profile", str(profile.folder)]
         told |= profile.config  # here, since these take the place of the profile's own
+        told["before"] = json.dumps([profile.before])  # in brackets Snakemake leaves its quotes alone
     command += ["--rerun-triggers", "mtime", "input", "params"]
     command += ["--nolock"]  # a killed run would leave it; `alone` holds one that ends with its process
     command += ["--snakefile", str(SNAKEFILE)]

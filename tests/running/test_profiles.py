@@ -1,8 +1,11 @@
 """A profile that cannot be used is one sentence, before anything is made."""
 
 import stat
+import subprocess
+import sys
 
 import pytest
+import yaml
 
 from lib import paths
 from lib.errors import StudyError
@@ -107,7 +110,23 @@ def test_a_profile_takes_the_place_of_what_this_machine_has(small_study):
     assert "--cores" not in command
     assert "--resources" not in command
     told = command[command.index("--config") + 1 :]
-    assert told == ["study=small", "shards=3", "processors=4", "mem_mb=8000", "gpus=2"]
+    assert told == ["study=small", "shards=3", "processors=4", "mem_mb=8000", "gpus=2", 'before=[""]']
+
+
+def test_a_profile_names_what_comes_before_a_command(small_study):
+    before = "test -n '$HOME' && env MARK=\"a b\""
+    declared = yaml.safe_load(NODE.format(executor="local", gpus=0)) | {"cores": 2}
+    declared["config"]["before"] = before
+    declare(small_study, "mine", yaml.safe_dump(declared))
+    command = snakemake_command("small", load_study("small"), 1, load_profile("mine"))
+    command += ["--dry-run", "--printshellcmds"]
+    said = subprocess.run(command, cwd=small_study, capture_output=True, text=True, check=True)
+    shell = f"RAYON_NUM_THREADS=1; {before} {sys.executable} -m lib.running.make texts"
+    assert shell in said.stdout + said.stderr
+    declared["config"]["before"] = ["a"]
+    (small_study / "profiles" / "mine" / "config.yaml").write_text(yaml.safe_dump(declared))
+    with pytest.raises(StudyError, match="what comes `before` a command"):
+        load_profile("mine")
 
 
 def test_what_waits_and_what_runs_is_told_with_its_reason_and_its_log(small_study, slurm):
