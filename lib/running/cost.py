@@ -15,11 +15,11 @@ from lib.errors import StudyError
 from lib.params import Human, Model, Study, Weights, load_scorer, load_source
 from lib.running import resources, speeds
 
-CHARACTERS_PER_TOKEN = 4.4  # of English prose by vocabularies of 32,000 to 128,000; the demo's has 3.6
+CHARACTERS_PER_TOKEN = 4.4  # taken for English prose and a large vocabulary; the demo's of 4,096 has 3.7
 CHARACTERS = 3_000  # of a person's text of which nothing is known
 # Of Parquet, measured on the demo: a token with its place, bits and rank; a word; a character of text.
-BYTES_PER_TOKEN, BYTES_PER_WORD, BYTES_PER_CHARACTER = 21, 24, 0.6
-TOKENS_PER_WORD = 1.4
+BYTES_PER_TOKEN, BYTES_PER_WORD, BYTES_PER_CHARACTER = 11.3, 14.7, 0.62
+TOKENS_PER_WORD = 1.65
 HOUR = 3600
 
 
@@ -65,12 +65,9 @@ def _size(study: Study, source: Human | Model, name: str, dataset: str) -> tuple
     """How many texts of a source a dataset gets, their mean characters, and whether these are known."""
     there = paths.documents(dataset)
     documents = store.read_table(there, "make study") if there.exists() else None
-    wanted = source.generate if isinstance(source, Human) else source.sampling.generate
-    if wanted is None:
-        wanted = len(documents) if documents is not None else 0
-    count = wanted if documents is None else min(wanted, len(documents))
-    by_chance = isinstance(source, Model) and source.sampling.temperature > 0
-    count *= study.samples if by_chance else 1
+    count = resources.texts_of(study, source)
+    if documents is not None:
+        count = min(count, len(documents) * (study.samples if isinstance(source, Model) else 1))
     written = paths.texts(dataset, name)
     if written.exists():
         texts = store.read_table(written, "make study").column("text")

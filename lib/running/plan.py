@@ -46,15 +46,14 @@ def main() -> int:
     for failed in cost.measure(study) if given.speeds else []:
         print(failed, file=sys.stderr)
     price = None if study.imported else cost.table(study)
-    if price is not None and not study.hypotheses:
-        print(_plain(price))
-        return 0
+    if price is not None:
+        print(f"{_plain(price)}\n{UNMEASURED if 'not measured' in set(price['device']) else ''}", flush=True)
+        if not study.hypotheses:
+            return 0
     table, file = plan(
         given.study, study, given.pilot, given.prompts, given.correlation, given.chance, price=price
     )
     print(_plain(table))
-    if price is not None:
-        print(f"\n{_plain(price)}\n{UNMEASURED if 'not measured' in set(price['device']) else ''}")
     print(f"\nPlanned in {monotonic() - began:.0f} s: {paths.shown(file)}")
     return 0
 

@@ -61,17 +61,17 @@ def reading(study: Study, sources: Iterable[str]) -> int:
     """MB that a job takes which reads the measures of all texts of `sources`, in all datasets."""
     if study.imported:
         return READING
-    declared = [load_source(name) for name in study.sources]
-    openings = max((each.sampling.generate for each in declared if isinstance(each, Model)), default=0)
-    texts = sum(_texts(study, load_source(name), openings) for name in sources)
+    texts = sum(texts_of(study, load_source(name)) for name in sources)
     return READING + KB_PER_TEXT * texts * len(study.datasets) // 1000
 
 
-def _texts(study: Study, source: Source, openings: int) -> int:
-    """How many texts of a source there will be of a dataset, at most; people have one of each opening."""
+def texts_of(study: Study, source: Source) -> int:
+    """How many texts of a source there will be of a dataset, at most: people have one of each opening."""
     if isinstance(source, Model):
         return source.sampling.generate * (study.samples if source.sampling.temperature else 1)
-    return source.generate or openings
+    declared = [load_source(name) for name in study.sources]
+    openings = (each.sampling.generate for each in declared if isinstance(each, Model))
+    return source.generate or max(openings, default=0)
 
 
 def unmet(study: Study, shards: int, there: int) -> Iterator[str]:
@@ -87,7 +87,7 @@ def unmet(study: Study, shards: int, there: int) -> Iterator[str]:
                 yield f"{name!r} asks for {wanted} GPUs, and a job has {has} here; lower `tensor_parallel`."
     for name, source in sources.items():
         if isinstance(source, Model):
-            most = _texts(study, source, 0)
+            most = texts_of(study, source)
             if shards > most:
                 yield f"{name!r} writes {most} texts, which {shards} shards cannot share; give fewer."
 
