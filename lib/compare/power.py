@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 import pandas as pd
@@ -251,16 +251,17 @@ def plan(
     the margin takes (missing: more than `MORE` of the declared ones). Of points: `kind`, `x`, `power`.
     """
     alike = {metric: has.alike for metric, has in populations.items()}
-    points = [
-        point
+    curves = [
+        curve
         for i, contrast in enumerate(contrasts)
-        for point in _points(i, contrast, contrasts, size, alike)
+        for curve in _curves(i, contrast, contrasts, size, alike)
     ]
-    task = partial(_at, contrasts=contrasts, populations=alike, studies=studies)
+    task = partial(_along, contrasts=contrasts, populations=alike, studies=studies)
     with ProcessPoolExecutor(processes or machine.processors()) as pool:
-        shares = list(
-            Bar(pool.map(task, points), total=len(points), unit="point", desc="planning", disable=None)
+        along = list(
+            Bar(pool.map(task, curves), total=len(curves), unit="curve", desc="planning", disable=None)
         )
+    points, shares = list(chain.from_iterable(curves)), list(chain.from_iterable(along))
     rows = pd.DataFrame(
         {
             "hypothesis": [contrasts[point.hypothesis].name for point in points],
@@ -274,20 +275,35 @@ def plan(
     return table, rows.drop(columns="amount")
 
 
-def _points(
+def _curves(
     number: int,
     contrast: Contrast,
     contrasts: Sequence[Contrast],
     size: Size,
     alike: Mapping[str, Population],
-) -> list[Point]:
+) -> list[list[Point]]:
+    """The points of a hypothesis by their kind, in each the power rises."""
     margin = at_margin(contrast)
-    points = [Point(number, "prompts", margin, size.times(factor)) for factor in MORE]
-    points += [Point(number, "samples", margin, size.with_samples(samples)) for samples in MORE]
+    curves = [[Point(number, "prompts", margin, size.times(factor)) for factor in MORE]]
+    curves.append([Point(number, "samples", margin, size.with_samples(samples)) for samples in MORE])
     if contrast.declared.expect not in ("not less", "not more"):
         guess = approximate(contrast, size, alike[contrast.declared.metric], len(contrasts))
-        points += [Point(number, "effect", factor * guess, size) for factor in GRID]
-    return points
+        curves.append([Point(number, "effect", factor * guess, size) for factor in GRID])
+    return curves
+
+
+def _along(
+    points: Sequence[Point],
+    contrasts: Sequence[Contrast],
+    populations: Mapping[str, Population],
+    studies: int,
+) -> list[float]:
+    """The power at each of `points`. Beyond one at which every study finds it, nothing is simulated."""
+    shares: list[float] = []
+    for point in points:
+        found = bool(shares) and shares[-1] == 1
+        shares.append(1.0 if found else _at(point, contrasts, populations, studies))
+    return shares
 
 
 def _at(

@@ -5,11 +5,12 @@ import html
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 
 from lib import datasets, paths, store
 from lib.commands import a_command
@@ -17,12 +18,14 @@ from lib.compare import findings, published, verdicts
 from lib.compare.registration import registration
 from lib.compare.verdicts import Answer
 from lib.datasets import repository
-from lib.figures import comparison, effects, hypotheses
+from lib.figures import comparison, effects, hypotheses, varied
 from lib.params import Study, load_source, load_study
+from lib.params.varying import variant_of
 from lib.reports import claims
 from lib.reports import page as report
 from lib.reports.studies_page import write_studies_page
 from lib.uid import contours
+from lib.uid.measures import HEADLINE
 
 
 @a_command
@@ -98,12 +101,30 @@ def _figures(study_name: str, study: Study) -> str:
     along = contours.of_sources(scorer, repository.pairs(study_name, study), classes)
     said = html.escape(f"{name}, surprisal by {scorer}")
     return (
-        f"<h3>All effects ({said})</h3>"
+        f"{settings(study_name, study, scorer, classes)}<h3>All effects ({said})</h3>"
         "<p>Level of uniformity by three effects, spread between texts by the ratio of variances; lines are "
         "95 % intervals, and a point is filled where its test stands after Benjamini and Hochberg's "
         f"correction.</p>{report.chart_html(effects.forest(tests, first))}"
         "<h3>Where in the text</h3><p>Mean surprisal along the texts, with 95 % bands over texts.</p>"
         f"{report.chart_html(comparison.contours(along))}"
+    )
+
+
+def settings(study_name: str, study: Study, scorer: str, classes: Mapping[str, str]) -> str:
+    """Uniformity against what the study varies; empty where it varies nothing."""
+    texts = [
+        store.read(paths.uid(scorer, dataset, source), "make study", ["doc_id", *HEADLINE]).assign(
+            source=source, dataset=dataset, text_class=classes[source]
+        )
+        for dataset, source in repository.pairs(study_name, study)
+        if source in classes and variant_of(source) is not None
+    ]
+    chart = varied.varied(pd.concat(texts, ignore_index=True)) if texts else None
+    if chart is None:
+        return ""
+    return (
+        "<h3>Uniformity against the setting</h3><p>Each model at each value that the study takes; means over "
+        f"documents with 95 % intervals.</p>{report.chart_html(chart)}"
     )
 
 

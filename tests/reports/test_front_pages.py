@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -11,9 +12,10 @@ from lib import paths, store
 from lib.compare import hypotheses
 from lib.compare.verdicts import VERDICTS, answers, by_claim
 from lib.errors import StudyError
-from lib.params import load_study
-from lib.reports import claims, page
+from lib.params import load_source, load_study
+from lib.reports import claims, front_page, page
 from lib.reports.studies_page import write_studies_page
+from lib.uid.measures import HEADLINE
 from tests.compare.test_verdicts import row
 
 
@@ -94,3 +96,21 @@ def test_no_file_of_a_study_lies_where_another_ones_does(project):
 
     assert not set(places("one")) & set(places("two"))
     assert len(set(places("one"))) == len(places("one"))
+
+
+def test_what_a_study_varies_is_the_first_figure_of_its_comparison(small_study):
+    file = paths.study_file("small")
+    declared = yaml.safe_load(file.read_text()) | {"vary": {"tiny-rlhf": {"temperature": [0.5, 1.0]}}}
+    del declared["comparisons"]["all"]["sources"]
+    file.write_text(yaml.safe_dump(declared, sort_keys=False))
+    study = load_study("small")
+    rows = pd.DataFrame({"doc_id": ["a", "b"], **{metric: [1.0, 2.0] for metric in HEADLINE}})
+    made = store.record("made up", parameters={}, inputs={}, packages=(), units={})
+    for source in study.sources:
+        schema = pa.Schema.from_pandas(rows, preserve_index=False)
+        store.write(paths.uid("tiny-scorer", "notes", source), rows, schema, made)
+    classes = {source: load_source(source).text_class for source in study.sources}
+    shown = front_page.settings("small", study, "tiny-scorer", classes)
+    assert "Uniformity against the setting" in shown
+    assert "tiny-rlhf at temperature 0.5: 1.50" in shown
+    assert not front_page.settings("small", study, "tiny-scorer", {"human": "human"})
