@@ -6,6 +6,7 @@ TEXT ?= keep
 SHARDS ?= 1
 PROFILE ?=
 BIN := .venv/bin
+quoted = '$(subst ','\'',$(1))'
 INSTALLED := .venv/.installed
 # As a path: another package may leave a folder named lib beside it, which setuptools' finder would come after.
 EDITABLE := --config-settings editable_mode=compat -e
@@ -15,29 +16,29 @@ EDITABLE := --config-settings editable_mode=compat -e
 export IMPORT_ROOT := $(ROOT)
 
 study: $(INSTALLED)  ## run the study: texts, surprisal, metrics, comparisons, reports, the paper
-	@$(BIN)/python -m lib.running.study '$(STUDY)' --shards '$(SHARDS)' --profile '$(PROFILE)'
+	@$(BIN)/python -m lib.running.study $(call quoted,$(STUDY)) --shards $(call quoted,$(SHARDS)) --profile $(call quoted,$(PROFILE))
 
 status: $(INSTALLED)  ## what of the study is done, stale or missing, and why
-	@$(BIN)/python -m lib.running.status '$(STUDY)'
+	@$(BIN)/python -m lib.running.status $(call quoted,$(STUDY))
 
 plan: $(INSTALLED)  ## what the study would find, before it runs and what it costs (PILOT=a finished study, PROMPTS=how many, SPEEDS=yes)
-	@$(BIN)/python -m lib.running.plan '$(STUDY)' $(if $(PILOT),--pilot '$(PILOT)') $(if $(PROMPTS),--prompts '$(PROMPTS)') $(if $(SPEEDS),--speeds)
+	@$(BIN)/python -m lib.running.plan $(call quoted,$(STUDY)) $(if $(PILOT),--pilot $(call quoted,$(PILOT))) $(if $(PROMPTS),--prompts $(call quoted,$(PROMPTS))) $(if $(SPEEDS),--speeds)
 
 register: $(INSTALLED)  ## fix the study's hypotheses, sources, samples and margins in a file, before the run
-	@$(BIN)/python -m lib.running.register '$(STUDY)'
+	@$(BIN)/python -m lib.running.register $(call quoted,$(STUDY))
 
 source: $(INSTALLED)  ## declare one's own texts (NAME=mine FOLDER=~/my-texts) or model (NAME=mine MODEL=...)
-	@$(BIN)/python -m lib.running.declare '$(NAME)' $(if $(FOLDER),--folder '$(subst ','\'',$(FOLDER))') $(if $(MODEL),--model '$(subst ','\'',$(MODEL))') \
-		$(if $(CLASS),--class '$(CLASS)') $(if $(SERVED),--served '$(SERVED)')
+	@$(BIN)/python -m lib.running.declare $(call quoted,$(NAME)) $(if $(FOLDER),--folder $(call quoted,$(FOLDER))) $(if $(MODEL),--model $(call quoted,$(MODEL))) \
+		$(if $(CLASS),--class $(call quoted,$(CLASS))) $(if $(SERVED),--served $(call quoted,$(SERVED)))
 
 export: $(INSTALLED)  ## a finished study as CSV with a dictionary and an R script, in exports/ (WITH="tokens words" for those, too)
-	@$(BIN)/python -m lib.running.export '$(STUDY)' $(if $(WITH),--with $(WITH))
+	@$(BIN)/python -m lib.running.export $(call quoted,$(STUDY)) $(if $(WITH),--with $(WITH))
 
 archive: $(INSTALLED)  ## a finished study as one RO-Crate for OSF or Zenodo, in archives/ (TEXT=hash leaves the texts out)
-	@$(BIN)/python -m lib.running.archive make '$(STUDY)' --text $(TEXT)
+	@$(BIN)/python -m lib.running.archive make $(call quoted,$(STUDY)) --text $(call quoted,$(TEXT))
 
 verify: $(INSTALLED)  ## whether an archive is whole, and in what a rerun here would differ (ARCHIVE=archives/demo.zip)
-	@$(BIN)/python -m lib.running.archive verify '$(ARCHIVE)'
+	@$(BIN)/python -m lib.running.archive verify $(call quoted,$(ARCHIVE))
 
 test: $(INSTALLED)  ## run the tests
 	@$(BIN)/python -m pytest --numprocesses auto --dist load --maxschedchunk 1
