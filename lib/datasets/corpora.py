@@ -4,6 +4,7 @@ The rules are those of the original study; each number in them is a field of the
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,15 @@ def _of_row(corpus: Articles | Dialogues | Chats, row: dict[str, Any], name: str
         case Dialogues(turns=column):
             return dialogue(corpus, name, values.turns(row[column], column))
         case Chats(conversation=column):
-            return chat(corpus, name, values.messages(row[column], column))
+            messages = values.messages(row[column], column)
+            roles = sorted({str(message["role"]) for message in messages})
+            if roles and "user" not in roles:
+                named = " and ".join(f"`{role}`" for role in roles)
+                raise Unfit(
+                    f"has messages of {named} in the column `{column}`, and none of `user`, who writes the "
+                    f"prompts"
+                )
+            return chat(corpus, name, messages)
 
 
 def article(corpus: Articles, name: str, text: str, title: str | None) -> Iterator[Document]:
@@ -106,7 +115,10 @@ def dialogue(corpus: Dialogues, name: str, turns: list[str]) -> Iterator[Documen
 
 
 def chat(corpus: Chats, name: str, messages: list[dict[str, Any]]) -> Iterator[Document]:
-    """One document per turn of the user; its text is what the user wrote next, "" after the last turn."""
+    """One document per turn of the user; its text is what the user wrote next, "" after the last turn.
+
+    None where the user wrote nothing, or nothing in the corpus' language.
+    """
     turns = [
         message["content"].strip()
         for message in messages
@@ -114,5 +126,5 @@ def chat(corpus: Chats, name: str, messages: list[dict[str, Any]]) -> Iterator[D
         and message["content"].strip()
         and corpus.language in (None, message.get("language", corpus.language))
     ]
-    for number, (turn, following) in enumerate(zip(turns, [*turns[1:], ""], strict=True), start=1):
+    for number, (turn, following) in enumerate(pairwise([*turns, ""]), start=1):
         yield Document(f"{name}/{number}", name, turn, following, name if corpus.join else None)

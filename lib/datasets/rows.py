@@ -116,7 +116,7 @@ def of_file(file: Path, columns: Sequence[str], known: dict[str, None]) -> Itera
         yield from READERS[file.suffix.lower()](file, columns, known)
     except UnicodeDecodeError as error:
         raise StudyError(f"{paths.shown(file)} is not UTF-8 text; convert it.") from error
-    except (OSError, pa.ArrowException, ValueError, RecursionError, csv.Error) as error:
+    except (OSError, pa.ArrowException, ValueError, OverflowError, RecursionError, csv.Error) as error:
         raise StudyError(f"{paths.shown(file)} cannot be read ({_reason(error)}); correct it.") from error
 
 

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lib import datasets
@@ -112,6 +114,24 @@ def test_messages_with_other_keys_are_named_with_file_and_column(root: Path) -> 
     said = sentence(Chats(kind="chats", rows=Rows(files="c.jsonl")))
     assert "c.jsonl row 1 has messages with `from` and `value` in the column `conversation`" in said
     assert "`role` and `content`" in said
+
+
+def test_conversations_without_a_turn_of_the_user_are_passed_over_or_named(root: Path) -> None:
+    said = [("user", "How tall?"), ("assistant", "Tall."), ("user", "And how wide?")]
+    talk = [{"role": role, "content": content, "language": "English"} for role, content in said]
+    french = [{**message, "language": "French"} for message in talk]
+    lines(root / "c.jsonl", *({"conversation": each} for each in (french, [], None, talk)))
+    chats = Chats(kind="chats", rows=Rows(files="c.jsonl"), seed=None)
+    assert [d.doc_id for d in datasets.load("c", chats)] == ["000003/1", "000003/2"]
+    others = [{**message, "role": message["role"].replace("user", "human")} for message in talk]
+    lines(root / "c.jsonl", {"conversation": others})
+    assert "row 1 has messages of `assistant` and `human`" in sentence(chats)
+
+
+def test_a_day_that_no_calendar_has_is_named(root: Path) -> None:
+    days = pa.array([2**62], pa.timestamp("us"))
+    pq.write_table(pa.table({"text": [LONG], "title": days}), root / "t.parquet")
+    assert "t.parquet cannot be read" in sentence(articles("t.parquet", title="title"))
 
 
 @pytest.mark.parametrize(
