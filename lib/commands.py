@@ -21,7 +21,7 @@ def a_command(main: Callable[[], int]) -> Callable[[], int]:
         except StudyError as error:
             said = str(error)
         except OSError as error:
-            said = f"{about(error)}."
+            said = str(StudyError(f"{about(error)}."))
         for line in said.splitlines():
             print(line if line.startswith(" ") else f"error: {line}", file=sys.stderr)
         return 1

@@ -33,7 +33,7 @@ from lib.compare.documents import Measured, Stratum, strata
 from lib.compare.families import ALPHA, holm
 from lib.compare.verdicts import ALL, Verdict
 from lib.datasets import repository
-from lib.errors import StudyError, nearest
+from lib.errors import StudyError, nearest, shortened
 from lib.params import (
     Contrast,
     Expectation,
@@ -157,9 +157,8 @@ def check(study: Study) -> None:
     for name, hypothesis in study.hypotheses.items():
         if hypothesis.metric not in METRICS:
             raise StudyError(
-                f"Hypothesis {name!r} is about the metric {hypothesis.metric!r}, which step 03 does not "
-                f"make; "
-                f"{nearest(hypothesis.metric, METRICS)}"
+                f"Hypothesis {name!r} is about the metric {shortened(hypothesis.metric)}, which step 03 does "
+                f"not make; {nearest(hypothesis.metric, METRICS)}"
             )
     for name, comparison in study.comparisons.items():
         for metric in comparison.metrics:

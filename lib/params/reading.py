@@ -6,12 +6,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lib import paths
-from lib.errors import StudyError, nearest
+from lib.errors import StudyError, nearest, shortened
 from lib.params import varying, yaml_files
 from lib.params.corpora import Dataset
 from lib.params.sources import AnySource, Model, Scorer, Source
 
-LONGEST_VALUE = 80  # characters of a wrong value that a sentence quotes
+LONGEST_NAME = 200  # characters, of which a file system takes some more
 
 
 def load_source(name: str) -> Source:
@@ -68,10 +68,12 @@ def source_names() -> list[str]:
 
 
 def read(path: Path, adapter: TypeAdapter, what: str, name: str) -> Any:
+    if len(name) > LONGEST_NAME or "/" in name or "\0" in name:
+        raise StudyError(f"{shortened(name)} is no name of a {what}; names have no / and are short.")
+    shown = paths.shown(path)
     if not path.exists():
         hint = nearest(name, (file.stem for file in path.parent.glob("*.yaml")))
-        raise StudyError(f"There is no {what} {name!r} ({path.relative_to(paths.root())}); {hint}")
-    shown = str(path.relative_to(paths.root()))
+        raise StudyError(f"There is no {what} {name!r} ({shown}); {hint}")
     content = yaml_files.load(path)
     return validated(adapter, content, shown)
 
@@ -82,15 +84,6 @@ def validated(adapter: TypeAdapter, content: object, where: str) -> Any:
         return adapter.validate_python(content)
     except ValidationError as error:
         raise StudyError(f"{where}: {_sentence(error, adapter)}") from None
-
-
-def shortened(value: object) -> str:
-    """`value` as Python writes it, cut to what a sentence can hold."""
-    try:
-        written = repr(value)
-    except ValueError:  # Python writes no number of thousands of digits
-        return "a number of thousands of digits"
-    return written if len(written) <= LONGEST_VALUE else f"{written[:LONGEST_VALUE]}…"
 
 
 def _sentence(error: ValidationError, adapter: TypeAdapter) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from lib import paths
-from lib.errors import StudyError, nearest
+from lib.errors import StudyError, nearest, shortened
 from lib.params import (
     Dataset,
     Human,
@@ -72,11 +72,11 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in given.items() if value is not None}
     for name, value in kept.items():
         if name in SWITCHES and not isinstance(value, bool):
-            raise StudyError(f"The parameter {name!r} is {value!r}, but must be true or false.")
+            raise StudyError(f"The parameter {name!r} is {shortened(value)}, but must be true or false.")
         if name in ("model", "study", "dataset", "scorer", "comparison") and not isinstance(value, str):
             raise StudyError(
-                f"The parameter {name!r} is {value!r}, but must be a name in text; "
-                f"papermill keeps text as it is with `-r {name} {value}`."
+                f"The parameter {name!r} is {shortened(value)}, but must be a name in text; "
+                f"papermill keeps text as it is with `-r {name} {shortened(value)}`."
             )
     return kept
 

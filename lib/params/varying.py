@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from lib.errors import StudyError, nearest
+from lib.errors import StudyError, nearest, shortened
+from lib.params.declared import LARGEST
 
 # Where a parameter stands in a model's file, and how a value is read back from a name.
 PARAMETERS = {
@@ -73,10 +74,9 @@ def expanded(study: Mapping[str, Any]) -> dict[str, Any]:
     names = {source: _names(source, how) for source, how in study["vary"].items()}
     listed = study.get("sources")
     for source, variants in names.items():
-        if isinstance(listed, (list, tuple)) and not {source, *variants} & set(listed):
-            raise ValueError(
-                f"`vary` names the source {source!r}, not in `sources`; {nearest(source, listed)}"
-            )
+        if isinstance(listed, (list, tuple)) and not any(each in listed for each in (source, *variants)):
+            hint = nearest(str(source), listed)
+            raise ValueError(f"`vary` names the source {shortened(source)}, not in `sources`; {hint}")
     made["sources"] = _replaced(listed, names)
     if isinstance(study.get("comparisons"), dict):
         made["comparisons"] = {
@@ -105,7 +105,7 @@ def _replaced(listed: Any, names: Mapping[str, Iterable[str]]) -> Any:
         return list(names[listed]) if listed in names else listed
     if not isinstance(listed, (list, tuple)):
         return listed
-    return [new for old in listed for new in names.get(old, (old,))]
+    return [new for old in listed for new in (names.get(old, (old,)) if isinstance(old, str) else (old,))]
 
 
 def _names(source: str, how: Any) -> list[str]:
@@ -117,14 +117,20 @@ def _names(source: str, how: Any) -> list[str]:
     for parameter, values in how.items():
         if parameter not in PARAMETERS:
             raise ValueError(f"`vary: {source}` names {parameter!r}; {nearest(str(parameter), PARAMETERS)}")
-        if not isinstance(values, (list, tuple)) or len(values) < 2 or len(set(values)) < len(values):
+        if not _several(values):
             raise ValueError(
-                f"`vary: {source}: {parameter}` is {values!r}, but must be two values or more, each once"
+                f"`vary: {source}: {parameter}` is {shortened(values)}, but must be two values or more, each "
+                f"once"
             )
         for value in values:
             _check(source, parameter, value)
             names.append(f"{source}+{parameter}={_spelled(value)}")
     return names
+
+
+def _several(values: Any) -> bool:
+    whole = isinstance(values, (list, tuple)) and len(values) > 1
+    return whole and not any(value in values[:place] for place, value in enumerate(values))
 
 
 def _check(source: str, parameter: str, value: Any) -> None:
@@ -134,9 +140,10 @@ def _check(source: str, parameter: str, value: Any) -> None:
         fits = isinstance(value, str) and IN_A_NAME.fullmatch(value) is not None
         wanted = "text of letters, digits and . _ - (of another branch, its commit)"
     else:
-        fits, wanted = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        fits, wanted = number and abs(value) <= LARGEST, "a number"
     if not fits:
-        raise ValueError(f"`vary: {source}: {parameter}` has {value!r}, but must have {wanted}")
+        raise ValueError(f"`vary: {source}: {parameter}` has {shortened(value)}, but must have {wanted}")
 
 
 def _spelled(value: Any) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from lib import packages, paths
+from lib import commands, packages, paths
 from lib.compare import hypotheses
 from lib.datasets import folder, repository, rows, word_lists
 from lib.errors import StudyError
@@ -57,6 +57,8 @@ def _said(things: Iterable[Any], check: Callable[[Any], object]) -> Iterator[str
             check(thing)
         except StudyError as error:
             yield " ".join(str(error).split())
+        except OSError as error:  # a name that no file system takes
+            yield str(StudyError(f"{commands.about(error)}."))
 
 
 def _named(what: str, name: str, load: Callable[[str], Any]) -> Any:

@@ -5,6 +5,9 @@ CAMPAIGN=1000 python -m pytest -s tests/campaign/test_bad_params.py    # more of
 
 import os
 import random
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,9 @@ import yaml
 
 from lib import params
 from lib.errors import StudyError
+from lib.params.run import PARAMETERS, resolve, resolve_comparison
+from lib.running import check
+from tests.campaign.changing import IN_YAML, changed
 
 COUNT = int(os.environ.get("CAMPAIGN", "200"))
 MODEL = """\
@@ -102,6 +108,42 @@ def test_drawn_faults_are_one_sentence_each(project: Path) -> None:
             assert not isinstance(accepted, bool) or name == "entropy"
             assert not isinstance(accepted, float) or accepted == 1.5
             assert accepted not in (10**30, "\x00", [], [[1]])
+
+
+def test_drawn_faults_of_studies_datasets_and_parameters_are_a_line_each(small_study: Path) -> None:
+    chance, outcomes = random.Random(6), Counter[str]()
+    declared = small_study / "params"
+    kinds = {kind: sorted((declared / kind).glob("*.yaml")) for kind in ("studies", "datasets")}
+    study = yaml.safe_load((declared / "studies" / "small.yaml").read_text())
+
+    def looked_at(what: str, look: Callable[[], object]) -> None:
+        try:
+            look()
+            outcomes[f"{what} as they may be"] += 1
+        except StudyError as error:
+            lines = str(error).splitlines()
+            outcomes[f"{what} named{'' if all(0 < len(line) < 900 for line in lines) else ' at length'}"] += 1
+
+    for _ in range(COUNT // 3):
+        odd = changed(yaml.safe_load(chance.choice(kinds["studies"]).read_text()), chance, IN_YAML)
+        (declared / "studies" / "odd.yaml").write_text(yaml.safe_dump(odd))
+        looked_at("studies", lambda: check.checked_study("odd"))
+        odd = changed(yaml.safe_load(chance.choice(kinds["datasets"]).read_text()), chance, IN_YAML)
+        (declared / "datasets" / "odd.yaml").write_text(yaml.safe_dump(odd))
+        content = {**study, "datasets": ["odd"], "comparisons": {}, "hypotheses": {}, "paper": False}
+        (declared / "studies" / "odd.yaml").write_text(yaml.safe_dump(content))
+        looked_at("datasets", lambda: check.checked_study("odd"))
+        step = chance.choice(list(PARAMETERS))
+        given = {
+            "study": "small",
+            "model": "tiny-base",
+            chance.choice(PARAMETERS[step]): chance.choice(IN_YAML),
+        }
+        resolved = resolve_comparison if step == "04_compare" else partial(resolve, step)
+        looked_at("parameters", lambda: resolved(given))  # noqa: B023 (called at once)
+    print(f"\n{dict(outcomes)}")
+    assert all(outcomes[f"{what} named"] for what in ("studies", "datasets", "parameters"))
+    assert not [outcome for outcome in outcomes if outcome.endswith("at length")]
 
 
 def test_a_folder_in_the_files_place_is_named(project: Path) -> None:

@@ -5,7 +5,6 @@ Short as it stands. The long form meets five hundred faults while it writes and 
     CAMPAIGN=500 python -m pytest -s tests/campaign/test_faulty_server.py
 """
 
-import copy
 import json
 import math
 import os
@@ -32,12 +31,9 @@ from lib.params import OpenAI, Scoring
 from lib.params.run import resolve
 from lib.surprisal import again, scoring
 from tests.backends.test_answers import Handler, Server
+from tests.campaign.changing import changed
 
 COUNT = int(os.environ.get("CAMPAIGN", "60"))
-ODD = [
-    *(None, True, -1, 0.5, 10**30, 10**400, 1e308, math.nan, math.inf, -math.inf, "", "x", "\ud800", "\0"),
-    *([], {}, [None], [[1]], {"a": 1}, "9" * 5_000),
-]
 PARAMS = """\
 kind: model
 class: instruct
@@ -110,31 +106,6 @@ WAYS = {
     "sends nothing": lambda handler, raw: send(handler, b""),
     "sends a page": lambda handler, raw: send(handler, b"<html>busy</html>"),
 }
-
-
-def places_in(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where every value below `value` stands."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, each in inner:
-        yield (*at, key)
-        yield from places_in(each, (*at, key))
-
-
-def changed(answer: dict[str, Any], chance: random.Random) -> dict[str, Any]:
-    """`answer` with one value taken out, doubled, or replaced by an odd one."""
-    found = copy.deepcopy(answer)
-    *way, last = chance.choice(list(places_in(found)))
-    there = found
-    for key in way:
-        there = there[key]
-    what = chance.random()
-    if what < 0.2:
-        del there[last]
-    elif what < 0.3 and isinstance(there, list):
-        there.insert(last, there[last])
-    else:
-        there[last] = chance.choice(ODD)
-    return found
 
 
 class Faults:
