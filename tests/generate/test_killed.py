@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from lib import paths
+from lib.backends import llama_cpp_generating, llama_cpp_probe
 from lib.backends.generating import Request
+from lib.backends.llama_cpp_generating import LlamaCppGenerator
 from lib.backends.transformers_generating import TransformersGenerator
 from lib.generate import texts as generate
 from lib.generate.writing import Progress
@@ -18,13 +20,13 @@ from lib.journal import Journal
 from lib.params.run import resolve
 from lib.progress import Bar
 
-GIVEN = {"model": "tiny-base", "study": "small", "max_tokens": 150, "max_retries": 1}
-SCRIPT = f"""
-from lib.backends import continuing
+SCRIPT = """
+from lib.backends import continuing, llama_cpp_generating
 from lib.generate.texts import generate_texts
 from lib.params.run import resolve
 continuing.BATCH = 2
-generate_texts(resolve("01_generate", {GIVEN!r}))
+llama_cpp_generating.SLOTS = (1,)
+generate_texts(resolve("01_generate", {given!r}))
 """
 
 
@@ -33,15 +35,23 @@ def rows_of(file: Path) -> list[dict]:
     return [json.loads(line.partition(" ")[2]) for line in lines]
 
 
-def test_a_killed_run_loses_only_what_was_being_written(small_study, monkeypatch):
-    path = paths.texts("notes", "tiny-base")
-    generate.generate_texts(resolve("01_generate", GIVEN))
+@pytest.mark.parametrize(
+    ("source", "engine"), [("tiny-base", TransformersGenerator), ("tiny-base@q8_0", LlamaCppGenerator)]
+)
+def test_a_killed_run_loses_only_what_was_being_written(source, engine, small_study, monkeypatch):
+    if engine is LlamaCppGenerator and (trouble := llama_cpp_probe.trouble()):
+        pytest.skip(trouble)
+    how = {"model": source, "study": "small", "max_tokens": 150, "max_retries": 1}
+    if engine is LlamaCppGenerator:
+        monkeypatch.setattr(llama_cpp_generating, "SLOTS", (1,))
+    path = paths.texts("notes", source)
+    generate.generate_texts(resolve("01_generate", how))
     undisturbed = path.read_bytes()
     path.unlink()
     journal = path.with_name(f".{path.name}.journal")
     assert not journal.exists()
 
-    running = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=subprocess.DEVNULL)
+    running = subprocess.Popen([sys.executable, "-c", SCRIPT.format(given=how)], stderr=subprocess.DEVNULL)
     while not (journal.exists() and journal.read_bytes().count(b"\n") >= 4):
         assert running.poll() is None, "it ended before it could be killed"
         time.sleep(0.005)
@@ -54,14 +64,14 @@ def test_a_killed_run_loses_only_what_was_being_written(small_study, monkeypatch
         stream.write(b"cut off in the mid")  # as a kill within a write leaves it
 
     asked: list[Request] = []
-    plain = TransformersGenerator.generate
+    plain = engine.generate
 
     def counted(self, requests, *given):
         asked.extend(requests)
         return plain(self, requests, *given)
 
-    monkeypatch.setattr(TransformersGenerator, "generate", counted)
-    generate.generate_texts(resolve("01_generate", GIVEN))
+    monkeypatch.setattr(engine, "generate", counted)
+    generate.generate_texts(resolve("01_generate", how))
     assert path.read_bytes() == undisturbed
     seeds = {request.seed for request in asked}
     assert not seeds & {one["row"]["seed"] for one in safe}
