@@ -46,8 +46,8 @@ test: $(INSTALLED)  ## run the tests
 lint: $(INSTALLED)  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-extras: $(INSTALLED)  ## install what adapters, GGUF models and servers need (llama.cpp is compiled: a C++ compiler, some minutes)
-	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock $(EDITABLE) ".[adapters,gguf,server]"
+extras: $(INSTALLED)  ## install what adapters, quantised weights, GGUF models and servers need (llama.cpp is compiled: a C++ compiler, some minutes)
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -c requirements-extras.lock $(EDITABLE) ".[adapters,gguf,quantised,server]"
 	@$(BIN)/python -m lib.backends.llama_cpp_probe || { \
 		echo "Building llama.cpp once more, portably."; \
 		CMAKE_ARGS="$$($(BIN)/python -m lib.backends.llama_cpp_probe --portable)" $(BIN)/python -m pip install --quiet \

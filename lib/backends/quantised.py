@@ -3,6 +3,7 @@
 transformers does both; here it is told so, and what keeps it from it is said.
 """
 
+import logging
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,10 +21,14 @@ def options(weights: Transformers) -> dict[str, Any]:
     if find_spec("bitsandbytes") is None:
         raise StudyError(
             f"`quantization: {weights.quantization}` of {weights.model!r} needs the package 'bitsandbytes', "
-            f"which is not installed; install it with `pip install bitsandbytes`, or leave it out."
+            f"which is not installed; install it with `make extras` or `pip install -c "
+            f"requirements-extras.lock bitsandbytes`, or leave it out."
         )
     if weights.quantization == "8bit":
-        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns at every product
+        # With outliers apart, which are looked for in all states together, a token would depend on those
+        # after it and on the texts beside its own.
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)}
     return {
         "quantization_config": BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=weights.dtype)
     }

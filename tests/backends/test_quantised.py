@@ -26,8 +26,29 @@ def weights(model: Path = MODEL, **more: object) -> Transformers:
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
 def test_without_bitsandbytes_the_way_to_it_is_said(bits):
     for opened in (open_generator, open_scoring_model):
-        with pytest.raises(StudyError, match=f"`quantization: {bits}` of .*pip install bitsandbytes"):
+        with pytest.raises(StudyError, match=f"`quantization: {bits}` of .*make extras.*bitsandbytes"):
             opened(weights(quantization=bits))
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed (`make extras`)")
+@pytest.mark.parametrize(("bits", "apart"), [("8bit", 0.15), ("4bit", 1.0)])
+def test_quantised_weights_write_and_read_as_the_model_does_but_for_rounding(bits, apart):
+    """Neither what comes after a token nor a text beside its own changes its surprisal, but for rounding."""
+    prose = "The list is sorted in place, and nothing is returned. "
+    texts = [Text("long", "", prose * 5 + "zebra" * 20), Text("short", "", prose)]
+    found, exact = (
+        score_rows(open_scoring_model(each), Scoring(), texts).tokens.to_pandas().set_index("doc_id")
+        for each in (weights(quantization=bits), weights())
+    )
+    assert found["token"].equals(exact["token"])
+    assert 1e-3 < (found["surprisal"] - exact["surprisal"]).abs().mean() < apart
+    short = found.loc["short", "surprisal"].to_numpy()[:-1]  # its last token, a blank, is another's there
+    # The last digit of a sum may round a state to the next of 255 steps.
+    assert abs(found.loc["long", "surprisal"].to_numpy()[: len(short)] - short).max() < 0.1
+    generator = open_generator(weights(quantization=bits))
+    requests = [Request(prose[: 10 + 3 * i], seed=i) for i in range(9)]
+    together = generator.generate(requests, Sampling(max_tokens=8))
+    assert together[4] == generator.generate([requests[4]], Sampling(max_tokens=8))[0]
 
 
 @pytest.mark.parametrize(
