@@ -185,7 +185,7 @@ def _written(text: Any, choice: Any, completion: Any) -> _Written:
     if not isinstance(reason, str | None):
         raise EmptyAnswerError("the server does not say why the text ends")
     tokens = part(part(completion, "usage"), "completion_tokens")
-    known = isinstance(tokens, int) and 0 <= tokens <= MOST
+    known = isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens <= MOST
     return _Written(_whole(text), tokens if known else 0, reason or "stop")
 
 

@@ -9,7 +9,7 @@ from lib.backends.openai_client import EmptyAnswerError, part
 def streamed(chunks: Iterable[Any], heard: Callable[[int], None]) -> dict[str, Any]:
     """The whole answer of `chunks`, which are a token each; `heard` is told of every one.
 
-    Raises EmptyAnswerError for one that breaks off.
+    Raises EmptyAnswerError for one that breaks off, or has a piece that is no text.
     """
     parts: dict[str, list[str]] = {"content": [], "reasoning_content": []}
     reason, usage = None, None
@@ -23,7 +23,9 @@ def streamed(chunks: Iterable[Any], heard: Callable[[int], None]) -> dict[str, A
             "content": part(choice, "text") if delta is None else part(delta, "content"),
             "reasoning_content": part(delta, "reasoning_content") or part(delta, "reasoning"),
         }
-        written = {name: each for name, each in found.items() if isinstance(each, str) and each}
+        if not all(isinstance(each, str | None) for each in found.values()):
+            raise EmptyAnswerError("the server's answer has a piece that is no text")
+        written = {name: each for name, each in found.items() if each}
         for name, each in written.items():
             parts[name].append(each)
         if written:

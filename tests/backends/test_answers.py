@@ -134,7 +134,7 @@ def test_an_odd_answer_is_a_row_with_an_error_and_no_lost_run(server, odd):
     assert found.text == ""
 
 
-@pytest.mark.parametrize("tokens", ["many", 10**30, -1, None, {"n": 1}, 1.5])
+@pytest.mark.parametrize("tokens", ["many", 10**30, -1, None, {"n": 1}, 1.5, True])
 def test_an_odd_count_of_tokens_does_not_spoil_a_text(server, tokens):
     server.answer = lambda body: {**chat("A text."), "usage": {"completion_tokens": tokens}}
     assert (asked(server).text, asked(server).tokens) == ("A text.", 0)

@@ -41,7 +41,7 @@ family: served
 study: faults
 chat: true
 weights: {{backend: openai, model: m, base_url: "{url}", concurrency: 16, timeout: 4}}
-sampling: {{max_tokens: 9, min_characters: 1, max_retries: 0}}
+sampling: {{generate: 9999, max_tokens: 9, min_characters: 1, max_retries: 0}}
 """
 STUDY = """\
 title: Faults
@@ -228,7 +228,7 @@ def test_no_wrong_number_passes_and_no_text_stays_without_its_scores(
     monkeypatch.setitem(ServerScoringModel._ask.__kwdefaults__, "max_retries", 0)
     server.answer = faults = Faults(scored, "scores")
     faults.healthy = True
-    generate.generate_texts(resolve("01_generate", {"model": "human", "study": "faults"}))
+    generate.generate_texts(resolve("01_generate", {"model": "human", "study": "faults", "generate": COUNT}))
     run = resolve("02_surprisal", {"model": "human", "study": "faults"})
     path = paths.surprisals("judge", "many", "human")
     scoring.score_texts(run)
