@@ -84,17 +84,26 @@ def use(weights: Vllm) -> Lease:
     wanted = _wanted(weights)
     state = paths.server_state(socket.gethostname(), device())
     state.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(state.with_suffix(".lock")):
-        while True:
-            found = vllm_keeper.running(state)
-            if found is None or found["wanted"] != wanted:
-                end(state)
-                found = _start(weights, wanted, state)
-            users = vllm_keeper.users(state)
-            fcntl.flock(users, fcntl.LOCK_SH)
-            if vllm_keeper.running(state) == found:  # its keeper may just have found that nobody used it
-                return Lease(found, users)
-            users.close()
+    if found := _shared(state, wanted):  # also while somebody waits to put another in its place
+        return found
+    with progress.waiting(f"vLLM starts with {weights.model}"), FileLock(state.with_suffix(".lock")):
+        while (lease := _shared(state, wanted)) is None:
+            end(state)
+            _start(weights, wanted, state)
+        return lease
+
+
+def _shared(state: Path, wanted: dict[str, Any]) -> Lease | None:
+    """Use of the server that runs, if it is the one that is `wanted`."""
+    found = vllm_keeper.running(state)
+    if found is None or found["wanted"] != wanted:
+        return None
+    users = vllm_keeper.users(state)
+    fcntl.flock(users, fcntl.LOCK_SH)
+    if vllm_keeper.running(state) == found:  # its keeper may just have found that nobody used it
+        return Lease(found, users)
+    users.close()
+    return None
 
 
 def device() -> str:
@@ -173,7 +182,8 @@ def plain(weights: Vllm) -> Transformers:
     return Transformers(backend="transformers", model=weights.model, revision=weights.revision)
 
 
-def _start(weights: Vllm, wanted: dict[str, Any], state: Path) -> dict[str, Any]:
+def _start(weights: Vllm, wanted: dict[str, Any], state: Path) -> None:
+    """Start a server and wait until it answers. Raises StudyError with what it said if it ends before."""
     parent, idle = _parent()
     log = paths.server_log(weights.model)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -199,11 +209,10 @@ def _start(weights: Vllm, wanted: dict[str, Any], state: Path) -> dict[str, Any]
     assert keeper.stdin
     keeper.stdin.write(json.dumps({"kept": asdict(kept), "wanted": wanted}))
     keeper.stdin.close()
-    with progress.waiting(f"vLLM starts with {weights.model}"):
-        while keeper.poll() is None:
-            if found := vllm_keeper.running(state):
-                return found
-            time.sleep(vllm_keeper.TICK)
+    while keeper.poll() is None:
+        if vllm_keeper.running(state):
+            return
+        time.sleep(vllm_keeper.TICK)
     raise StudyError(f"vLLM does not start with {weights.model!r}: {_last_words(log)}")
 
 

@@ -1,10 +1,11 @@
 """What befalls a study on Slurm, and that it goes on when asked again, with nothing lost.
 
-Minutes each: run them by name, `pytest tests/cluster/test_faults.py`, where Slurm and munge are installed.
+Minutes each, so they are asked for: `FAULTS=yes pytest tests/cluster/test_faults.py`, where Slurm is installed.
 """
 
 import contextlib
 import importlib.util
+import os
 import re
 import signal
 import subprocess
@@ -132,6 +133,8 @@ class Cluster:
 def cluster(small_study, monkeypatch, request) -> Iterator[Cluster]:
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
         pytest.skip("snakemake-executor-plugin-slurm is not installed (`make cluster`)")
+    if not os.environ.get("FAULTS"):
+        pytest.skip("takes a quarter of an hour; FAULTS=yes runs it")
     if lacking := loopback.lacking():
         pytest.skip(f"no Slurm here: {', '.join(lacking)} not installed")
     (small_study / "params" / "studies" / "small.yaml").write_text(STUDY)
