@@ -1,6 +1,6 @@
 """What befalls a study on Slurm, and that it goes on when asked again, with nothing lost.
 
-Minutes each, so they are asked for: `FAULTS=yes pytest tests/cluster/test_faults.py`, where Slurm is installed.
+Minutes each, so they are asked for: `FAULTS=yes pytest tests/cluster/test_faults.py`, where there is Slurm.
 """
 
 import contextlib
