@@ -86,7 +86,9 @@ def keep(kept: Kept, wanted: dict[str, Any]) -> None:
             preexec_fn=_end_with_keeper,
         )
         try:
-            while server.poll() is None and processes.runs(kept.parent):
+            while server.poll() is None:
+                if not processes.runs(kept.parent) and not is_used(state, ending=True):
+                    break
                 if not told and (longest := _answers(kept)):
                     _tell(state, kept, wanted, longest)
                     told, unused_since = True, time.monotonic()

