@@ -181,7 +181,15 @@ def test_a_job_over_its_memory_says_so(cluster):
 
 def test_a_full_partition_is_waited_for_and_said(cluster):
     taken = [
-        cluster.asked("sbatch", "--parsable", "--exclusive", f"--nodelist={node}", "--wrap", "sleep 900")
+        cluster.asked(
+            "sbatch",
+            "--parsable",
+            "--exclusive",
+            "--output=/dev/null",
+            f"--nodelist={node}",
+            "--wrap",
+            "sleep 900",
+        )
         for node in loopback.NODES
     ]
     with cluster.study() as process:
