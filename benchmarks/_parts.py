@@ -1,10 +1,14 @@
-"""Where the time of an engine goes, by parts of the work: calls are timed, each without those within it."""
+"""Where the time of an engine goes, by parts of the work: calls are timed, each without those within it.
+
+Time is that of the processors: other work on the machine falsifies it less. With OMP_NUM_THREADS=1 that is
+the time that a quiet machine takes; with more threads those that wait for each other count, too.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import torch
@@ -13,12 +17,12 @@ OPENING = "opening the model"
 
 
 class Profile:
-    """Seconds by part, of all functions that were given to `time`."""
+    """Processor seconds by part, of all functions that were given to `time`."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self._open: list[str] = []
-        self._since = perf_counter()
+        self._since = process_time()
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -33,7 +37,7 @@ class Profile:
             self._open.pop()
 
     def _charge(self) -> None:
-        now = perf_counter()
+        now = process_time()
         if self._open:
             self.seconds[self._open[-1]] += now - self._since
         self._since = now
@@ -53,7 +57,7 @@ class Profile:
         """A table of parts, the longest first, and the sum; `without` are left out of it."""
         kept = {name: seconds for name, seconds in self.seconds.items() if name not in without}
         total = sum(kept.values())
-        lines = ["| part | seconds | share |", "|---|---|---|"]
+        lines = ["| part | processor seconds | share |", "|---|---|---|"]
         for name, seconds in sorted(kept.items(), key=lambda item: -item[1]):
             lines.append(f"| {name} | {seconds:.2f} | {seconds / total:.1%} |")
         return "\n".join([*lines, f"| all | {total:.2f} | |"])

@@ -30,6 +30,7 @@ from lib.imports import code_hash
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
 TOLD = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16", "asimd", "sve", "bf16")
+FEW = 3  # rounds, below which nothing is said of an aim
 WIDE = 1.3  # a range of ratios whose ends are further apart than this means nothing
 BUSY = 0.1  # of the processors taken by others while an engine ran, from which on it is said
 OTHERS = "others"
@@ -224,11 +225,12 @@ def tables(found: Mapping[str, Any]) -> list[str]:
     sets = ", ".join(of["instruction_sets"]) or "no instruction sets known"
     versions = ", ".join(f"{k} {v}" for k, v in found["of"]["versions"].items() if v)
     days = sorted({run["at"][:10] for run in runs})
+    how = ", ".join(f"{name} {value}" for name, value in found["of"]["settings"].items())
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     lines = [
         f"**{of['processor']}**, {of['processors']} processors, {of['threads']} threads, "
         f"{of['memory_gb']} GB; {sets}; "
-        f"{versions}. {rounds} rounds, {when}.",
+        f"{versions}. {rounds} round{'s' if rounds > 1 else ''}, {when}; {how}.",
         "",
         f"| engine | {' | '.join(column['title'] for column in found['columns'])} |",
         "|---" * (1 + len(found["columns"])) + "|",
@@ -284,6 +286,8 @@ def _judged(name: str, values: Sequence[float], aim: float | None, *, at_least: 
     said = ""
     if max(values) > WIDE * min(values):
         said = "**too wide to mean anything**"
+    elif len(values) < FEW:
+        said = "too few rounds to say"
     elif aim is not None:
         reached = [value >= aim if at_least else value <= aim for value in values]
         said = "reached" if all(reached) else "missed" if not any(reached) else "open: within the noise"

