@@ -8,8 +8,10 @@ import ast
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Lock
 
 LIB = Path(__file__).parent
+_PARSING = Lock()  # Python 3.11 counts the depth of two trees that threads make at once as one
 # What shapes no value that is not in a file's record anyway: parameters stand in it as resolved. These
 # rooms are read, but a change to them makes no result anew.
 RECORDED = (
@@ -53,7 +55,8 @@ def _is_recorded(name: str) -> bool:
 
 def _imported(name: str) -> Iterator[str]:
     file = _file(name)
-    tree = ast.parse(file.read_bytes(), filename=str(file))
+    with _PARSING:
+        tree = ast.parse(file.read_bytes(), filename=str(file))
     for node in _at_module_level(tree):
         match node:
             case ast.Import(names=names):

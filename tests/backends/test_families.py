@@ -110,7 +110,7 @@ def test_its_commands_name_tests_and_its_declarations_are_allowed():
     assert not [file for file in named if not (REPOSITORY / file).is_file()]
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.S)]
     declared = [TypeAdapter(Weights).validate_python(block["weights"]) for block in blocks]
-    assert {each.backend for each in declared} == {"transformers", "llama_cpp", "openai"}
+    assert {each.backend for each in declared} == {"transformers", "llama_cpp", "openai", "vllm"}
     (rows,) = re.findall(r"^\| field .*?\n\n", DOCUMENT, re.M | re.S)
     fields = set(re.findall(r"`(\w+)`", " ".join(row.split("|")[1] for row in rows.strip().splitlines())))
     assert fields == set(Transformers.model_fields) - {"backend"}

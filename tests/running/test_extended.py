@@ -47,10 +47,10 @@ def extended(small_study: Path) -> Path:
     (lib / "compare" / "own_test.py").write_text(TEST)
     replaced(
         lib / "backends" / "engines.py",
-        "openai_engine, transformers_engine\n",
-        "openai_engine, toy, transformers_engine\n",
+        "openai_engine, transformers_engine, vllm_engine\n",
+        "openai_engine, toy, transformers_engine, vllm_engine\n",
     )
-    replaced(lib / "backends" / "engines.py", "openai_engine.ENGINE)", "openai_engine.ENGINE, toy.ENGINE)")
+    replaced(lib / "backends" / "engines.py", "vllm_engine):", "vllm_engine, toy):")
     replaced(
         lib / "compare" / "tests_between.py", "from lib.compare import ", "from lib.compare import own_test, "
     )
