@@ -13,6 +13,9 @@ from lib.backends.packed import pack
 from lib.errors import StudyError
 from lib.params import Sampling, Transformers
 
+# What a model raises that cannot be led through a text in this way.
+FAULTS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
 
 class TransformersGenerator:
     """Writes `continuing.BATCH` texts at once; a finished one's place is taken by the next."""
@@ -86,6 +89,27 @@ class TransformersGenerator:
                 Continuation(self.model, set(), [row, row], Sampling(), UNWATCHED.tokens).first()[0].float()
             )
             self.plain = bool((found - expected).abs().max() <= tolerance)
+        self._check_written(0.1 if half else 1e-3)
+
+    def _check_written(self, tolerance: float) -> None:
+        """Raise StudyError unless what is written is what a forward pass foretells that keeps nothing."""
+        rows = [Row(0, list(range(8)), 3, 0), Row(1, list(range(5)), 3, 0)]
+        refused = (
+            f"{self.name!r} ({self.model.config.model_type}) keeps what it has read in a way that step 01 "
+            f"does not know; name another model, or ask a server that runs it."
+        )
+        try:
+            written = list(self._finished(rows, Sampling(temperature=0), UNWATCHED))
+        except torch.OutOfMemoryError:
+            raise
+        except FAULTS as error:
+            raise StudyError(refused) from error
+        for row, new in written:
+            ids = torch.tensor([row.ids + new], device=self.model.device)
+            logits = self.model(ids, use_cache=False).logits[0, len(row.ids) - 1 : -1].float()
+            below = logits.amax(-1) - logits.gather(1, ids[0, len(row.ids) :, None])[:, 0]
+            if below.max() > tolerance * logits.abs().max().clamp(min=1.0):
+                raise StudyError(refused)
 
     def _finished(
         self, rows: Sequence[Row], sampling: Sampling, watch: Watch

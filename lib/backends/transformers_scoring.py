@@ -70,7 +70,13 @@ class TransformersScoringModel(WindowedReader):
             memory.page_out(weight)  # packing reads them again, one at a time
         self.products = pack(self.model, self.model.dtype)
         attention.use(self.model)
-        states = self.model.base_model(ids, use_cache=False).last_hidden_state[0]
+        unknown = StudyError(
+            f"What {name!r} does after its last layer, step 02 does not know how to do; name another scorer."
+        )
+        try:
+            states = self.model.base_model(ids, use_cache=False).last_hidden_state[0]
+        except (AttributeError, TypeError) as error:
+            raise unknown from error
         tolerance = 1e-3 if self.model.dtype == torch.float32 else 3e-2
         allowed = tolerance * expected.abs().max().clamp(min=1.0)
         # Most models end in a matrix; some scale or cap what comes of it.
@@ -78,9 +84,7 @@ class TransformersScoringModel(WindowedReader):
             if (head(states).float() - expected).abs().max() <= allowed:
                 self.head = head
                 return
-        raise StudyError(
-            f"What {name!r} does after its last layer, step 02 does not know how to do; name another scorer."
-        )
+        raise unknown
 
     def encode(self, texts: Sequence[str], after: Sequence[str] | None = None) -> list[Encoding]:
         """See `WindowedReader.encode`."""

@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from lib.backends import continuing
 from lib.backends.engines import open_generator, open_scoring_model
 from lib.backends.generating import Request
+from lib.errors import StudyError
 from lib.params import Sampling, Scoring, Transformers, Weights
 from lib.surprisal.rows import Text, score_rows
 from tests.conftest import REPOSITORY
@@ -40,6 +41,25 @@ FAMILIES = {
     "opt": {**WIDTH, "ffn_dim": 128, "word_embed_proj_dim": 64},
     "bloom": {"hidden_size": 64, "n_layer": 2, "n_head": 4},
     "falcon": {**WIDTH, "alibi": False},
+    "gpt_neo": {
+        "hidden_size": 64,
+        "num_layers": 2,
+        "num_heads": 4,
+        "attention_types": [[["global", "local"], 1]],
+        "window_size": 12,
+    },
+    "starcoder2": GROUPED,
+    "olmo3": {**GROUPED, "sliding_window": 12},
+    "cohere2": {**GROUPED, "head_dim": 16, "sliding_window": 12},
+    "exaone4": {**GROUPED, "sliding_window": 12, "sliding_window_pattern": 2},
+    "gpt_oss": {
+        **GROUPED,
+        "head_dim": 16,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "sliding_window": 12,
+    },
+    "lfm2": {**GROUPED, "layer_types": ["conv", "full_attention"], "block_multiple_of": 16},
 }
 PROMPTS = [
     "A list is",
@@ -94,6 +114,24 @@ def test_it_writes_and_reads_as_a_plain_forward_does(model):
         before = [tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]
         expected = oracle(plain, [*before, *own["token_id"]])[len(before) - 1 :]
         np.testing.assert_allclose(own["surprisal"], expected, atol=1e-3, rtol=0)
+
+
+def test_a_family_that_keeps_what_it_read_in_a_way_of_its_own_is_one_sentence(tmp_path):
+    shape = {**GROUPED, "head_dim": 16, "layer_types": ["linear_attention", "full_attention"]}
+    config = AutoConfig.for_model("minimax", vocab_size=4096, num_local_experts=2, block_size=8, **shape)
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(TOKENIZER).save_pretrained(tmp_path)
+    with pytest.raises(StudyError, match=r"\(minimax\) keeps what it has read in a way that step 01"):
+        open_generator(Transformers(backend="transformers", model=str(tmp_path)))
+
+
+def test_a_family_whose_layers_are_not_found_is_one_sentence(tmp_path):
+    shape = {**GROUPED, "head_dim": 16, "intermediate_size_mlp": 128, "attention_chunk_size": 16}
+    config = AutoConfig.for_model("llama4_text", vocab_size=4096, num_local_experts=2, **shape)
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(TOKENIZER).save_pretrained(tmp_path)
+    with pytest.raises(StudyError, match="does after its last layer, step 02 does not know"):
+        open_scoring_model(Transformers(backend="transformers", model=str(tmp_path)))
 
 
 DOCUMENT = (REPOSITORY / "docs" / "models.md").read_text()
