@@ -164,6 +164,11 @@ def _check_forward(name: str, model: PreTrainedModel) -> None:
             f"{name!r} keeps a state ({model.config.model_type}), and what such models write and read here "
             f"was never compared with a plain forward pass; name a model that attends to keys and values."
         )
+    if model.config.model_type == "falcon" and model.config.alibi:
+        raise StudyError(
+            f"{name!r} is a Falcon with ALiBi, and what was read and written with one here was not what "
+            f"a plain forward pass gives; name another model, or ask a server that runs it."
+        )
     ids = torch.arange(8, device=model.device)
     changed = torch.cat([ids[:-1], ids[:1]])
     # One after the other: side by side, a sum may differ in its last digit.

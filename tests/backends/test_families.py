@@ -125,6 +125,15 @@ def test_a_family_that_keeps_what_it_read_in_a_way_of_its_own_is_one_sentence(tm
         open_generator(Transformers(backend="transformers", model=str(tmp_path)))
 
 
+@pytest.mark.parametrize("opened", [open_generator, open_scoring_model])
+def test_what_was_no_plain_forward_is_refused(opened, tmp_path):
+    config = AutoConfig.for_model("falcon", vocab_size=4096, **{**WIDTH, "alibi": True})
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(TOKENIZER).save_pretrained(tmp_path)
+    with pytest.raises(StudyError, match="is a Falcon with ALiBi"):
+        opened(Transformers(backend="transformers", model=str(tmp_path)))
+
+
 def test_a_family_whose_layers_are_not_found_is_one_sentence(tmp_path):
     shape = {**GROUPED, "head_dim": 16, "intermediate_size_mlp": 128, "attention_chunk_size": 16}
     config = AutoConfig.for_model("llama4_text", vocab_size=4096, num_local_experts=2, **shape)
