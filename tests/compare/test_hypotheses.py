@@ -144,9 +144,12 @@ def test_intervals_are_scipys_bca():
     def spread(a, b, axis=-1):
         return np.log(a.var(ddof=1, axis=axis) / b.var(ddof=1, axis=axis))
 
-    for name, effect in (("level", level), ("spread", spread)):
+    # As wide as a t-interval; a variance of squares is known as another is from a seventh as many.
+    for name, effect, freedom in (("level", level, 79), ("spread", spread, 79 / 7)):
+        z = stats.t.ppf(0.975, freedom) * np.sqrt(80 / 79)
         pair = documents["a"].to_numpy(), documents["b"].to_numpy()
-        oracle = stats.bootstrap(pair, effect, paired=True, method="BCa", n_resamples=20_000, rng=1)
+        how = {"method": "BCa", "n_resamples": 20_000, "confidence_level": 1 - 2 * stats.norm.cdf(-z)}
+        oracle = stats.bootstrap(pair, effect, paired=True, rng=1, **how)
         expected = np.array(oracle.confidence_interval)
         interval = one(found, name)[["ci_low", "ci_high"]].to_numpy(float)
         interval = np.log(interval) if name == "spread" else interval
