@@ -5,6 +5,7 @@ python -m training.quantize --model data/models/tiny-base --out data/models/tiny
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import gguf
@@ -62,19 +63,20 @@ def write(model: Path, out: Path, kind: str) -> None:
             heads = config["num_attention_heads" if "q_proj" in name else "num_key_value_heads"]
             values = _interleaved(values, heads)
         stored = TYPES[kind] if values.ndim == 2 else TYPES["F32"]
-        writer.add_tensor(_name(name), gguf.quants.quantize(values.numpy(), stored), raw_dtype=stored)
+        writer.add_tensor(name_of(name), gguf.quants.quantize(values.numpy(), stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def _name(name: str) -> str:
-    stem = name.removesuffix(".weight")
+def name_of(name: str, names: Mapping[str, str] = NAMES) -> str:
+    """How llama.cpp names the tensor that transformers calls `name`, given `names` of its parts."""
+    stem, _, kind = name.rpartition(".")
     if stem.startswith("model.layers."):
         number, _, part = stem.removeprefix("model.layers.").partition(".")
-        return f"blk.{number}.{NAMES[part]}.weight"
-    return f"{NAMES[stem]}.weight"
+        return f"blk.{number}.{names[part]}.{kind}"
+    return f"{names[stem]}.{kind}"
 
 
 def _interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:

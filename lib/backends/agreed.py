@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from lib import store
+from lib.errors import StudyError
 
 WAIT = 60  # seconds for another process that tries just now; then both try
 _job: ContextVar[tuple[Path, dict[str, str]] | None] = ContextVar("job", default=None)
@@ -51,8 +52,7 @@ def choices(names: Iterable[str], here: str, decide: Callable[[str], str]) -> di
         missing = [name for name in names if name not in known]
         if missing:
             known |= _remembered(missing, here, decide)
-            with store.writing(file):
-                _write(file, known)
+            store.write_text(file, _json(known))
     found = {name: known[name] for name in names}
     asked |= found
     return found
@@ -67,8 +67,8 @@ def _remembered(names: list[str], here: str, decide: Callable[[str], str]) -> di
         missing = [name for name in names if name not in own]
         if missing:
             own |= {name: decide(name) for name in missing}
-            with suppress(OSError):  # then it is chosen anew next time
-                _write(file, {**known, here: own})
+            with suppress(StudyError):  # then it is chosen anew next time
+                store.write_text(file, _json({**known, here: own}))
     return {name: own[name] for name in names}
 
 
@@ -91,7 +91,5 @@ def _read(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(file: Path, content: dict[str, Any]) -> None:
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(json.dumps(content, indent=1, sort_keys=True))
-    part.replace(file)
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True)

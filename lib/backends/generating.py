@@ -37,6 +37,11 @@ class Completion:
     reasoning: str | None = None  # what a server gives apart from the text
 
 
+def no_room(ids: Sequence[int], context: int) -> str:
+    """The error of a request whose prompt leaves no room for a text."""
+    return f"the prompt has {len(ids)} tokens and the model's context is {context}"
+
+
 def _nobody(*_: object) -> None:
     """Hear nothing."""
 

@@ -9,7 +9,7 @@ import torch
 
 from lib.backends import prompts
 from lib.backends.drawing import draw, not_yet, uniforms
-from lib.backends.generating import UNWATCHED, Completion, Request, Watch
+from lib.backends.generating import UNWATCHED, Completion, Request, Watch, no_room
 from lib.backends.llama_cpp_context import Context
 from lib.backends.llama_cpp_model import LlamaCppModel
 from lib.errors import StudyError
@@ -66,8 +66,7 @@ class LlamaCppGenerator:
             ids, most = self._begun(text), self.model.context_length
             limit = min(sampling.max_tokens, most - len(ids))
             if limit < 1:
-                error = f"the prompt has {len(ids)} tokens and the model's context is {most}"
-                completions[number] = Completion("", text, 0, None, error=error)
+                completions[number] = Completion("", text, 0, None, error=no_room(ids, most))
                 watch.text(number, completions[number])
             else:
                 rows.append(Going(number, ids, uniforms(request.seed, limit)))

@@ -106,7 +106,7 @@ def _logprobs(completion: Any) -> _Logprobs:
     tokens, values, offsets = columns
     if not len(tokens) == len(values) == len(offsets):
         raise EmptyAnswerError("the answer has not as many log-probabilities as tokens")
-    if not all(value is None or _is_logprob(value) for value in values):
+    if not all(value is None or is_logprob(value) for value in values):
         raise EmptyAnswerError("the answer has log-probabilities that are none: above 0, or not finite")
     if not all(isinstance(token, str) for token in tokens) or not all(map(_is_place, offsets)):
         raise EmptyAnswerError("the answer has tokens that are no text, or places that are none in a text")
@@ -122,12 +122,13 @@ def _tops(given: Any, count: int) -> list[list[float]]:
     """The log-probabilities in `given` for each of `count` places; none where it is no such list."""
     places = given if isinstance(given, list) and len(given) == count else [None] * count
     return [
-        [value for value in place.values() if _is_logprob(value)] if isinstance(place, dict) else []
+        [value for value in place.values() if is_logprob(value)] if isinstance(place, dict) else []
         for place in places
     ]
 
 
-def _is_logprob(value: Any) -> bool:
+def is_logprob(value: Any) -> bool:
+    """Whether it is a logarithm of a probability, but for rounding."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -sys.float_info.max <= value <= ROUNDED
 

@@ -95,6 +95,14 @@ class Tokens:
             self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
 
+    def written(self, ids: Sequence[int], new: Sequence[int], *, stopped: bool) -> str:
+        """The text that `new` ids add to that of `ids`: decoded alone they may lose a space.
+
+        One that has not `stopped` is cut off, and may end in a character whose last bytes were not written.
+        """
+        text = self.decoded([*ids, *new]).removeprefix(self.decoded(ids))
+        return text if stopped else text.rstrip("\ufffd")
+
     def _ids(self, text: str, *, literal: bool = False) -> list[int]:
         found: list[int] = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=literal)
         return found

@@ -8,7 +8,7 @@ from transformers import DynamicCache
 from lib.backends import continuing, memory, transformers_models
 from lib.backends.continuing import Continuation, Row
 from lib.backends.drawing import draw, not_yet, uniforms
-from lib.backends.generating import UNWATCHED, Completion, Request, Watch
+from lib.backends.generating import UNWATCHED, Completion, Request, Watch, no_room
 from lib.backends.packed import pack
 from lib.errors import StudyError
 from lib.params import Sampling, Transformers
@@ -59,7 +59,7 @@ class TransformersGenerator:
 
     def _why_not(self, ids: list[int], limit: int) -> str | None:
         if limit < 1:
-            return f"the prompt has {len(ids)} tokens and the model's context is {self.context}"
+            return no_room(ids, self.context)
         if max(ids, default=0) >= self.vocabulary:
             return "the tokenizer makes a token of the prompt that the model does not have"
         return None
@@ -176,10 +176,6 @@ class TransformersGenerator:
             positions = positions[:, -1:] + 1
 
     def _completion(self, row: Row, new: list[int], sent: str) -> Completion:
-        """The text is what the new ids add to the prompt's: decoded alone they may lose a space."""
         stopped = new[-1] in self.ends
-        before = self.tokens.decoded(row.ids)
-        text = self.tokens.decoded(row.ids + new).removeprefix(before)
-        if not stopped:
-            text = text.rstrip("\ufffd")  # a character whose last bytes were not written any more
+        text = self.tokens.written(row.ids, new, stopped=stopped)
         return Completion(text, sent, len(new), "stop" if stopped else "length")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from lib.backends.generating import UNWATCHED, Completion, Request, Watch
+from lib.backends.generating import UNWATCHED, Completion, Request, Watch, no_room
 from lib.backends.openai_client import EmptyAnswerError, first_choice, part
 from lib.backends.openai_generating import completions
 from lib.backends.vllm_client import Served
@@ -37,8 +37,7 @@ class VllmGenerator:
         ids = tokens.begun(sent)
         limit = min(sampling.max_tokens, self.served.lease.longest - len(ids))
         if limit < 1:
-            error = f"the prompt has {len(ids)} tokens and the model's context is {self.served.lease.longest}"
-            return Completion("", sent, 0, None, error=error)
+            return Completion("", sent, 0, None, error=no_room(ids, self.served.lease.longest))
         asked = self.served.server.ask(
             lambda client: _answer(
                 client.completions.create(
@@ -63,9 +62,7 @@ class VllmGenerator:
             return Completion("", sent, 0, None, None, asked.retries, asked.error)
         new, reason = asked.answer
         stopped = reason == "stop"
-        text = tokens.decoded(ids + new).removeprefix(tokens.decoded(ids))
-        if not stopped:
-            text = text.rstrip("\ufffd")  # a character whose last bytes were not written any more
+        text = tokens.written(ids, new, stopped=stopped)
         return Completion(text, sent, len(new), "stop" if stopped else "length", None, asked.retries)
 
 

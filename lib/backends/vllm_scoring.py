@@ -13,6 +13,7 @@ import numpy as np
 
 from lib.backends import vllm_server
 from lib.backends.openai_client import EmptyAnswerError, first_choice, part
+from lib.backends.openai_scoring import is_logprob
 from lib.backends.prompts import Sent
 from lib.backends.scoring import Encoding, Request, Scores
 from lib.backends.vllm_client import Served
@@ -21,7 +22,6 @@ from lib.errors import StudyError
 from lib.params import Scoring, Vllm
 
 MAX_RETRIES = 3
-ROUNDED = 1e-4  # nats above 0 that rounding makes of a certain token
 LEAST = -9_000.0  # what vLLM gives in place of minus infinity is below
 
 
@@ -95,7 +95,7 @@ def _ranked(completion: Any, ids: list[int], scored: int) -> list[tuple[float, i
     for token, told in zip(ids[scored:], given[scored:], strict=True):
         own = part(told, str(token))
         value, rank = part(own, "logprob"), part(own, "rank")
-        if not isinstance(value, int | float) or not LEAST < value <= ROUNDED or not isinstance(rank, int):
+        if not is_logprob(value) or value <= LEAST or not isinstance(rank, int):
             raise EmptyAnswerError(f"the answer gives the token {token} no log-probability, but {own}")
         found.append((float(value), rank))
     return found

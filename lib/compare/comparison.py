@@ -25,6 +25,7 @@ from lib import paths, store
 from lib.compare import bootstrap, mixed
 from lib.compare.bootstrap import Group
 from lib.compare.families import benjamini_hochberg, holm
+from lib.compare.measured import made_by
 from lib.compare.tests_between import BY_NAME, SMALLEST_GROUP, TESTS, Pair
 from lib.datasets import repository
 from lib.errors import StudyError, nearest
@@ -132,7 +133,7 @@ def compare(given: Mapping[str, Any]) -> Comparison:
     }
     texts = pd.concat(
         [
-            store.read(file, _made_by(study_name, scorer, dataset, source)).assign(
+            store.read(file, made_by(study_name, scorer, dataset, source)).assign(
                 source=source, group=group_of[source], text_class=classes[source], dataset=dataset
             )
             for (dataset, source), file in files.items()
@@ -188,13 +189,6 @@ def compare(given: Mapping[str, Any]) -> Comparison:
         computed_now=stale,
         study=study_name,
         **tables,
-    )
-
-
-def _made_by(study: str, scorer: str, dataset: str, source: str) -> str:
-    return (
-        f"papermill notebooks/03_uid.ipynb OUT.ipynb -p model {source} -p study {study}"
-        f" -p dataset {dataset} -p scorer {scorer}"
     )
 
 

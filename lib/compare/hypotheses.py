@@ -31,6 +31,7 @@ from lib.compare import bootstrap, document_bootstrap, permutation
 from lib.compare.document_bootstrap import EFFECT_NAMES, NO_EFFECT
 from lib.compare.documents import Measured, Stratum, strata
 from lib.compare.families import ALPHA, holm
+from lib.compare.measured import made_by, texts_of
 from lib.compare.verdicts import ALL, Verdict
 from lib.datasets import repository
 from lib.errors import StudyError, nearest, shortened
@@ -104,7 +105,7 @@ def answer(study_name: str) -> pd.DataFrame:
     }
     for (scorer, dataset, source), file in files.items():
         if not file.exists():
-            store.read(file, _made_by(study_name, scorer, dataset, source))  # says what makes it
+            store.read(file, made_by(study_name, scorer, dataset, source))  # says what makes it
     witnesses = {scorer: relatives(scorer, sources) for scorer in study.scorers}
     made = store.record(
         "04_hypotheses",
@@ -137,7 +138,9 @@ def answer(study_name: str) -> pd.DataFrame:
     with store.lock(path):
         if not store.is_complete(path, made):
             metrics = list(dict.fromkeys(contrast.declared.metric for contrast in contrasts))
-            texts = {scorer: _texts(study_name, study, scorer, sources, metrics) for scorer in study.scorers}
+            texts = {
+                scorer: texts_of(study_name, study, scorer, sources, metrics) for scorer in study.scorers
+            }
             store.write(path, answers(texts, contrasts, relatives=witnesses), SCHEMA, made)
     return store.read(path, f"make study STUDY={study_name}")
 
@@ -167,27 +170,6 @@ def check(study: Study) -> None:
                     f"Comparison {name!r} names the metric {metric!r}, which step 03 does not make; "
                     f"{nearest(metric, METRICS)}"
                 )
-
-
-def _made_by(study: str, scorer: str, dataset: str, source: str) -> str:
-    return (
-        f"papermill notebooks/03_uid.ipynb OUT.ipynb -p model {source} -p study {study}"
-        f" -p dataset {dataset} -p scorer {scorer}"
-    )
-
-
-def _texts(
-    study_name: str, study: Study, scorer: str, sources: Sequence[str], metrics: Sequence[str]
-) -> pd.DataFrame:
-    """The rows of step 03 with their `source` and `dataset`, and no columns but `metrics`."""
-    columns = ["doc_id", *metrics]
-    parts = [
-        store.read(paths.uid(scorer, dataset, source), _made_by(study_name, scorer, dataset, source), columns)
-        .assign(source=source, dataset=dataset)
-        for dataset, source in repository.pairs(study_name, study)
-        if source in sources
-    ]  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
 
 
 def answers(

@@ -25,9 +25,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib import machine, paths, store
+from lib import machine
 from lib.compare.families import ALPHA
 from lib.compare.hypotheses import answers
+from lib.compare.measured import texts_of
 from lib.errors import StudyError
 from lib.params import Contrast, Study, load_source, load_study
 from lib.progress import Bar
@@ -95,16 +96,8 @@ def of_pilot(pilot: str, study: Study, chance: float = Population.chance) -> dic
     """
     declared = load_study(pilot)
     metrics = sorted({hypothesis.metric for hypothesis in study.hypotheses.values()})
-    parts = [
-        store.read(
-            paths.uid(declared.scorers[0], dataset, source),
-            f"make study STUDY={pilot}",
-            ["doc_id", "sample", *metrics],
-        ).assign(source=source, dataset=dataset)
-        for dataset in declared.datasets
-        for source in declared.sources
-    ]
-    texts = pd.concat(parts, ignore_index=True)
+    columns, again = ["sample", *metrics], f"make study STUDY={pilot}"
+    texts = texts_of(pilot, declared, declared.scorers[0], declared.sources, columns, again)
     return {metric: _estimated(texts, metric, study, chance) for metric in metrics}
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import pandas as pd
 
 from lib import datasets, paths, store
 from lib.commands import a_command
 from lib.compare import findings, published, verdicts
+from lib.compare.measured import texts_of
 from lib.compare.registration import registration
 from lib.compare.verdicts import Answer
 from lib.datasets import repository
@@ -112,16 +112,12 @@ def _figures(study_name: str, study: Study) -> str:
 
 def settings(study_name: str, study: Study, scorer: str, classes: Mapping[str, str]) -> str:
     """Uniformity against what the study varies; empty where it varies nothing."""
-    texts = [
-        store.read(paths.uid(scorer, dataset, source), "make study", ["doc_id", *HEADLINE]).assign(
-            source=source, dataset=dataset, text_class=classes[source]
-        )
-        for dataset, source in repository.pairs(study_name, study)
-        if source in classes and variant_of(source) is not None
-    ]
-    chart = varied.varied(pd.concat(texts, ignore_index=True)) if texts else None
-    if chart is None:
+    sources = [source for source in classes if variant_of(source) is not None]
+    if not sources:
         return ""
+    texts = texts_of(study_name, study, scorer, sources, HEADLINE, "make study")
+    chart = varied.varied(texts.assign(text_class=texts["source"].map(classes)))
+    assert chart is not None
     return (
         "<h3>Uniformity against the setting</h3><p>Each model at each value that the study takes; means over "
         f"documents with 95 % intervals.</p>{report.chart_html(chart)}"

@@ -8,6 +8,7 @@ import pandas as pd
 
 from lib import datasets, paths, store
 from lib.compare import components, explored, findings, verdicts
+from lib.compare.measured import texts_of
 from lib.compare.registration import registration
 from lib.compare.verdicts import Answer
 from lib.errors import StudyError
@@ -185,15 +186,9 @@ class Paper:
 
     def components(self, metric: str = "uid_variance") -> str:
         """What the spread between a source's texts is made of, where it wrote several after a prompt."""
-        columns = ["doc_id", "tokens", metric]
-        texts = [
-            store.read(paths.uid(self.scorer, dataset, source), MADE_BY, columns).assign(
-                source=source, dataset=dataset
-            )
-            for source in self.study.sources_of(self.comparison)
-            for dataset in self.study.datasets
-        ]
-        table = components.table(components.components(pd.concat(texts, ignore_index=True), metric))
+        sources = self.study.sources_of(self.comparison)
+        texts = texts_of(self.name, self.study, self.scorer, sources, ["tokens", metric], MADE_BY)
+        table = components.table(components.components(texts, metric))
         if table.empty:
             return (
                 "No model has enough prompts with several texts each, so what a prompt brings to the spread "

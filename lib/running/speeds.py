@@ -18,9 +18,10 @@ from pydantic import TypeAdapter
 from lib import machine, paths
 from lib.backends.engines import deciding, engine_of, open_generator, open_scoring_model
 from lib.backends.generating import Request
+from lib.commands import a_command
 from lib.errors import StudyError
 from lib.params import Sampling, Scoring, Vllm, Weights
-from lib.store import digest
+from lib.store import digest, write_text
 
 TEXTS, TOKENS = 32, 64  # that the short run writes; it reads what people might have written
 PROMPT = "The function returns a new array of the same shape, whose values are those of the first argument, "
@@ -63,11 +64,7 @@ def measure(weights: Weights, what: str) -> None:
     kept = speeds()
     of_model = kept.setdefault(model_of(weights), {}).setdefault(device(), {})
     of_model |= json.loads(done.stdout.splitlines()[-1])
-    file = paths.speeds()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".part")
-    temporary.write_text(json.dumps(kept, indent=1))
-    temporary.replace(file)
+    write_text(paths.speeds(), json.dumps(kept, indent=1))
 
 
 def _writes(weights: Weights) -> float:
@@ -94,13 +91,11 @@ def _reads(weights: Weights) -> float:
     return sum(len(each.surprisal) for each in read if not isinstance(each, str)) / (perf_counter() - begun)
 
 
-def main(what: str, told: str) -> int:
+@a_command
+def main() -> int:
+    what, told = sys.argv[1:3]
     weights: Weights = TypeAdapter(Weights).validate_python(json.loads(told))
-    try:
-        found: dict[str, Any] = {what: {"writes": _writes, "reads": _reads}[what](weights)}
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    found: dict[str, Any] = {what: {"writes": _writes, "reads": _reads}[what](weights)}
     if not isinstance(weights, Vllm) and not engine_of(weights).remote:  # these are other processes
         found[f"{what}_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(found))
@@ -108,4 +103,4 @@ def main(what: str, told: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    sys.exit(main())

@@ -39,14 +39,6 @@ SHAPE = {
 NAMES = {**quantize.NAMES, "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
 
 
-def name(of: str) -> str:
-    stem, _, kind = of.rpartition(".")
-    if not stem.startswith("model.layers."):
-        return f"{NAMES[stem]}.{kind}"
-    number, _, part = stem.removeprefix("model.layers.").partition(".")
-    return f"blk.{number}.{NAMES[part]}.{kind}"
-
-
 def written(file: Path, architecture: str) -> Path:
     """A file of `architecture` with the demo's tokens, a chat's marks, and an EOS that ends no answer."""
     torch.manual_seed(7)
@@ -76,7 +68,7 @@ def written(file: Path, architecture: str) -> Path:
     writer.add_chat_template(CHAT)
     for key, tensor in model.state_dict().items():
         values = tensor.float() + 0.1 * torch.randn_like(tensor) if key.endswith("bias") else tensor.float()
-        writer.add_tensor(name(key), values.numpy())
+        writer.add_tensor(quantize.name_of(key, NAMES), values.numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
