@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import psutil
+from platformdirs import user_cache_path
 
 MEGABYTE = 1 << 20
 _CPUINFO = Path("/proc/cpuinfo")  # Linux only
@@ -33,6 +34,11 @@ def memory() -> int:
     if limit.exists() and (said := limit.read_text().strip()).isdigit():
         there = min(there, int(said))
     return there * 9 // 10 // MEGABYTE
+
+
+def cache_folder() -> Path:
+    """Where this project keeps what the machine's next run need not find out again; it may be deleted."""
+    return user_cache_path("balancing-the-flow")
 
 
 @cache

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 
-from lib import store
+from lib import machine, store
 from lib.errors import StudyError
 
 WAIT = 60  # seconds for another process that tries just now; then both try
@@ -60,7 +59,7 @@ def choices(names: Iterable[str], here: str, decide: Callable[[str], str]) -> di
 
 def _remembered(names: list[str], here: str, decide: Callable[[str], str]) -> dict[str, str]:
     """As `choices`, from this machine's memory."""
-    file = user_cache_path("balancing-the-flow") / "choices.json"
+    file = machine.cache_folder() / "choices.json"
     with _alone(file):  # a trial beside another would measure both
         known = _read(file)
         own = known.get(here) or {}

@@ -6,7 +6,9 @@ as Vega-Lite, which the page's own copy of Vega brings to life.
 
 import html
 import json
+from contextlib import suppress
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 
-from lib import paths, store
+from lib import machine, paths, store
+from lib.errors import StudyError
 from lib.figures.theme import lean
 from lib.reports import cells
 
@@ -114,6 +117,18 @@ def hydrate_script() -> str:
 
 @cache
 def vega_bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that may stand inside a page."""
-    bundle: str = vlc.javascript_bundle()  # type: ignore[call-arg]  # the snippet has a default
-    return bundle.replace("</script", "<\\/script")
+    """Vega, Vega-Lite and Vega-Embed as one script that may stand inside a page.
+
+    To put it together costs more than the rest of a page, so a machine keeps it: below its digest, so
+    that no page has a damaged one.
+    """
+    kept = machine.cache_folder() / f"vega-{metadata.version('vl-convert-python')}.js"
+    with suppress(OSError, UnicodeDecodeError):
+        digest, _, bundle = kept.read_text().partition("\n")
+        if digest == store.digest([bundle]):
+            return bundle
+    made: str = vlc.javascript_bundle()  # type: ignore[call-arg]  # the snippet has a default
+    bundle = made.replace("</script", "<\\/script")
+    with suppress(StudyError):  # then it is made again next time
+        store.write_text(kept, f"{store.digest([bundle])}\n{bundle}")
+    return bundle

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from lib import paths, store
+from lib import machine, paths, store
 from lib.backends import agreed, kernels
 from lib.backends.engines import open_scoring_model
 from lib.backends.kernels import OWN, PACKED
@@ -24,7 +24,7 @@ multiplies = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:
     """A cache of its own for each test."""
-    monkeypatch.setattr(agreed, "user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.setattr(machine, "cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "cache" / "choices.json"
 
 
@@ -72,7 +72,7 @@ def test_a_trial_is_of_both_kernels_and_large_matrices_are_tried_in_part(monkeyp
 
 def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(agreed, "user_cache_path", lambda _: tmp_path / "file" / "below")
+    monkeypatch.setattr(machine, "cache_folder", lambda: tmp_path / "file" / "below")
     assert agreed.choices(["a"], "here", lambda name: name + "!") == {"a": "a!"}
 
 
@@ -98,7 +98,7 @@ def test_scores_are_the_same_by_either_product(monkeypatch, dtype):
     found, products = {}, {}
     for kernel in (OWN, PACKED):
         monkeypatch.setattr(kernels, "_decided", lambda _, kernel=kernel: kernel)
-        agreed.user_cache_path("").joinpath("choices.json").unlink(missing_ok=True)
+        machine.cache_folder().joinpath("choices.json").unlink(missing_ok=True)
         model = open_scoring_model(Transformers(backend="transformers", model=MODEL, dtype=dtype))
         assert any(isinstance(layer, PackedLinear) for layer in model.model.modules()) == (kernel == PACKED)
         (scores,) = model.score([Request(ids, 1)], entropy=False)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lib import machine
 from lib.errors import StudyError
+from lib.reports import page
 from lib.reports.page import write_page
 
 
@@ -43,3 +45,22 @@ def test_a_file_or_a_folder_in_the_wrong_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "index.html").mkdir()
     with pytest.raises(StudyError, match=r"index\.html cannot be written .is a directory"):
         write_page(tmp_path / "index.html", "page")
+
+
+def test_the_copy_of_vega_that_a_machine_keeps_is_whole_or_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cache_folder", lambda: tmp_path / "cache")
+    page.vega_bundle.cache_clear()
+    bundle = page.vega_bundle()
+    (kept,) = (tmp_path / "cache").glob("vega-*.js")
+    monkeypatch.setattr(page.vlc, "javascript_bundle", lambda: "made again")
+    page.vega_bundle.cache_clear()
+    assert page.vega_bundle() == bundle
+    kept.write_text(kept.read_text()[:-1] + "?")
+    page.vega_bundle.cache_clear()
+    assert page.vega_bundle() == "made again"
+    monkeypatch.setattr(machine, "cache_folder", lambda: kept)  # a file where the folder should be
+    page.vega_bundle.cache_clear()
+    assert page.vega_bundle() == "made again"
+    page.vega_bundle.cache_clear()
