@@ -149,6 +149,12 @@ def make_small_study(root: Path) -> None:
         )
 
 
+def path_without(program: str) -> str:
+    """PATH but for the folders that have `program`."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if not (Path(folder) / program).exists())
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs a whole study is begun first, so that no worker is left with one at the end."""
     later = pytest.mark.whole_study(9).mark

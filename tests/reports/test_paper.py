@@ -297,10 +297,10 @@ def test_a_paper_of_several_models_of_a_class_names_them(project, monkeypatch):
     assert "set against those of class base" in pooled.at_equal_length()
 
 
-def quarto(root: Path, *options: str) -> str:
-    """The page that Quarto makes of the paper in `root`, white space made single."""
+def quarto(root: Path) -> str:
+    """The page that Quarto makes of the paper in `root` by the README's command, white space made single."""
     done = subprocess.run(
-        ["quarto", "render", "paper/", *options],
+        ["quarto", "render", "paper/"],
         cwd=root,
         env=os.environ | {"QUARTO_PYTHON": sys.executable},  # as an activated environment has it
         capture_output=True,

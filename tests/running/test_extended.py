@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lib import paths
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, path_without
 
 TEST = '''\
 """The distance of two medians, tested by Mood's test."""
@@ -76,9 +76,7 @@ def replaced(file: Path, old: str, new: str) -> None:
 @pytest.mark.whole_study(2)
 def test_an_engine_and_a_test_of_ones_own_reach_reports_and_paper(extended):
     environment = os.environ | {"PYTHONPATH": str(extended), "STUDY_ROOT": str(extended)}
-    environment["PATH"] = os.pathsep.join(  # Quarto shows no more than the paper's sentences do
-        folder for folder in os.environ["PATH"].split(os.pathsep) if not (Path(folder) / "quarto").exists()
-    )
+    environment["PATH"] = path_without("quarto")  # it shows no more than the paper's sentences do
     command = [sys.executable, "-m", "lib.running.study", "small"]
     done = subprocess.run(command, cwd=extended, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

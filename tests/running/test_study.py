@@ -20,7 +20,7 @@ from lib.errors import StudyError
 from lib.params.run import resolve
 from lib.running import study as study_module
 from lib.surprisal import scoring as surprisal
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, path_without
 
 SOURCES = ("human", "tiny-base", "tiny-rlhf")
 CONTRACT = {
@@ -89,6 +89,7 @@ def test_a_second_run_does_nothing_and_a_changed_number_only_what_follows_from_i
     shutil.copytree(study_root, tmp_path, symlinks=True, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDY_ROOT", str(tmp_path))
+        patch.setenv("PATH", path_without("quarto"))  # other tests render the paper
         first = data_files(tmp_path)
         rendered = {path: path.stat().st_mtime_ns for path in (tmp_path / "rendered").rglob("*.html")}
         assert study_module.run_study("demo") == 0
