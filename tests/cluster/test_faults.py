@@ -207,7 +207,7 @@ def test_the_jobs_of_a_node_that_dies_go_on_on_another(cluster):
         cluster.until(lambda: cluster.written() >= 3)
         (job,) = cluster.jobs("running")
         number, node = job.split()
-        _kill_node(node)
+        _kill_node(node, cluster.root)
         cluster.until(lambda: [each for each in cluster.jobs("running") if node not in each], seconds=400)
         assert cluster.written() >= 3
         said, _ = process.communicate(timeout=400)
@@ -226,23 +226,22 @@ def test_a_login_node_that_dies_loses_nothing(cluster):
     cluster.goes_on()
 
 
-def _kill_node(node: str) -> None:
-    """End the daemon of `node` and all that it runs, as when its power fails."""
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if (line.startswith(("/usr/sbin/slurmd", "slurmd")) and f"-N {node}" in line) or (
-            line.startswith("slurmstepd") and _on(process, node)
-        ):
-            tree = [process, *process.children(recursive=True)]
-            for each in tree:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    each.kill()
-
-
-def _on(process: psutil.Process, node: str) -> bool:
-    """Whether a step's daemon is one of `node`: its children know."""
-    for child in process.children(recursive=True):
+def _kill_node(node: str, root: Path) -> None:
+    """End the daemon of `node` of the cluster in `root` and all that it runs, as when its power fails."""
+    for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if child.environ().get("SLURMD_NODENAME") == node:
+            line = " ".join(process.cmdline())
+            mine = f"-N {node} -f {root}/" in line
+            if mine or (line.startswith("slurmstepd") and _runs_on(process, node, root)):
+                for each in [process, *process.children(recursive=True)]:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        each.kill()
+
+
+def _runs_on(step: psutil.Process, node: str, root: Path) -> bool:
+    """Whether the daemon of a step is of `node` of this cluster: its children know."""
+    for child in step.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if child.environ().get("SLURMD_NODENAME") == node and child.cwd() == str(root):
                 return True
     return False
