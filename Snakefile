@@ -27,6 +27,7 @@ MEMORY = int(config.get("mem_mb", machine.memory()))
 GPUS = int(config.get("gpus", len(machine.gpus())))
 SHARDS = int(config.get("shards", 1))  # jobs that share what one source writes, or a scorer reads of it
 PAIRS = repository.pairs(STUDY, study)  # the (dataset, source) that there are
+SERVED = {} if study.imported else resources.served(study)  # the turn of each server's weights
 ROOT = paths.root()
 PYTHON = sys.executable
 # A library takes as many processors as there are, unless it is told.
@@ -116,6 +117,15 @@ def needs(weights):
     }
 
 
+def turn(weights):
+    """Jobs of one server come in a row, so that it starts once; those of no server have no preference."""
+
+    def asked(wildcards):
+        return SERVED.get(weights(wildcards), 0)
+
+    return asked
+
+
 def reading(sources):
     """The memory of a job that reads all texts of `sources`, in all datasets."""
     return min(resources.reading(study, sources), MEMORY)
@@ -194,6 +204,7 @@ rule generate:
     params:
         follows=lambda wildcards: steps.texts(STUDY, study, wildcards.dataset, wildcards.source),
     threads: processors(written_by)
+    priority: turn(written_by)
     resources:
         **needs(written_by),
     shell:
@@ -211,6 +222,7 @@ rule surprisal:
     params:
         follows=lambda wildcards: steps.surprisal(STUDY, wildcards.dataset, wildcards.source, wildcards.scorer),
     threads: processors(read_by)
+    priority: turn(read_by)
     resources:
         **needs(read_by),
     shell:
@@ -226,6 +238,7 @@ if SHARDS > 1:
         output:
             temp(touch(OF_TEXTS)),
         threads: processors(written_by)
+        priority: turn(written_by)
         resources:
             **needs(written_by),
         shell:
@@ -238,6 +251,7 @@ if SHARDS > 1:
         output:
             temp(touch(OF_SURPRISALS)),
         threads: processors(read_by)
+        priority: turn(read_by)
         resources:
             **needs(read_by),
         shell:

@@ -57,6 +57,14 @@ def gpus_of(weights: Weights) -> int:
     return 0
 
 
+def served(study: Study) -> dict[Weights, int]:
+    """The weights of `study` that vLLM serves, writers before scorers; the first has the highest number."""
+    declared = [load_source(name) for name in study.sources] + [load_scorer(name) for name in study.scorers]
+    weights = [getattr(each, "weights", None) for each in declared]
+    distinct = dict.fromkeys(each for each in weights if isinstance(each, Vllm))
+    return {each: len(distinct) - number for number, each in enumerate(distinct)}
+
+
 def reading(study: Study, sources: Iterable[str]) -> int:
     """MB that a job takes which reads the measures of all texts of `sources`, in all datasets."""
     if study.imported:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +15,15 @@ import numpy as np
 import pytest
 import yaml
 
-from lib import paths, processes
-from lib.backends import vllm_server
+from lib import paths, processes, store
+from lib.backends import vllm_keeper, vllm_server
 from lib.backends.engines import open_generator, open_scoring_model
 from lib.backends.generating import Request
 from lib.errors import StudyError
 from lib.generate import texts as generate
 from lib.params import Sampling, Vllm
 from lib.params.run import resolve
+from lib.running.study import run_study
 from lib.surprisal import scoring
 from tests.conftest import REPOSITORY, make_project, make_small_study
 
@@ -150,6 +152,41 @@ def test_jobs_of_a_study_share_a_server(root, monkeypatch):
     assert "error" not in set(rows["status"])
     assert rows["seconds"].isna().all()
     assert (rows["sent"] != rows["prompt"]).all()  # a chat template
+
+
+@here
+def test_make_study_starts_one_server_for_all_that_a_model_writes_and_reads(root):
+    study = yaml.safe_load(paths.study_file("small").read_text())
+    study |= {"sources": ["human", "served-tiny-rlhf"], "scorers": ["served-tiny-rlhf"], "paper": False}
+    study |= {"datasets": ["notes", "again"], "hypotheses": {}, "comparisons": {}}
+    paths.study_file("served").write_text(yaml.safe_dump(study))
+    paths.dataset_file("again").write_text(paths.dataset_file("notes").read_text())
+    state, keepers = paths.server_state(vllm_server.socket.gethostname(), vllm_server.device()), set()
+    vllm_server.end(state)
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            if found := vllm_keeper.running(state):
+                keepers.add(found["keeper"])
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    assert run_study("served") == 0
+    over.set()
+    watching.join()
+    (keeper,) = keepers
+    end = time.monotonic() + 30
+    while processes.runs(keeper) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not processes.runs(keeper), "it ends with the study"
+    assert "POST /v1/completions" in paths.server_log("data/models/tiny-rlhf").read_text()
+    for dataset in study["datasets"]:
+        assert set(store.read(paths.texts(dataset, "served-tiny-rlhf"), "").status) <= {"ok", "short"}
+        page = paths.rendered_notebook("02_surprisal", dataset, "human", "served-tiny-rlhf")
+        said = store.measured(paths.surprisals("served-tiny-rlhf", dataset, "human"))["deviation"]
+        assert 0 < said["mean_absolute"] < 0.05
+        assert "from float32" in page.with_suffix(".html").read_text()
 
 
 @here

@@ -5,17 +5,20 @@ import socket
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from lib import paths, processes
 from lib.backends import vllm_server
 from lib.backends.engines import identity, open_generator, open_scoring_model
 from lib.backends.generating import Request
 from lib.errors import StudyError
-from lib.params import Sampling, Scoring, Vllm
+from lib.params import Sampling, Scoring, Vllm, load_study
+from lib.running.study import snakemake_command
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("openai", reason="the openai client is not installed (`make extras`)")
@@ -29,6 +32,8 @@ if sys.argv[1:] == ["--version"]:
 if "--no-such-option" in sys.argv:
     print("(APIServer pid=7) ValueError: no option of that name")
     sys.exit(1)
+with open(sys.argv[0] + ".starts", "a") as starts:
+    print(os.path.basename(sys.argv[sys.argv.index("--model") + 1]), file=starts)
 class Handler(BaseHTTPRequestHandler):
     def answer(self, content):
         known = self.headers["Authorization"] == "Bearer " + os.environ["VLLM_API_KEY"]
@@ -145,6 +150,26 @@ def test_a_server_ends_when_nobody_uses_it_and_with_its_study(state, monkeypatch
     assert ended(found)
     with pytest.raises(StudyError, match=r"The vLLM server has ended: .*its log is rendered/servers/"):
         lease.check()
+
+
+def test_a_study_starts_a_server_once_for_all_datasets_of_a_source(small_study, state, monkeypatch):
+    declared = yaml.safe_load(paths.study_file("small").read_text())
+    declared |= {"sources": ["tiny-rlhf", "tiny-base"], "datasets": ["notes", "again"], "hypotheses": {}}
+    paths.study_file("small").write_text(yaml.safe_dump(declared | {"comparisons": {}}))
+    paths.dataset_file("again").write_text(paths.dataset_file("notes").read_text())
+    for name in declared["sources"]:
+        file = paths.source_file(name)
+        served = {"backend": "vllm", "model": f"data/models/{name}"}
+        file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"weights": served}))
+    monkeypatch.setenv(vllm_server.PARENT, vllm_server.parent_of_jobs())
+    command = snakemake_command("small", load_study("small"))
+    at = command.index("snakemake") + 1
+    files = [paths.texts(*pair) for pair in product(declared["datasets"], declared["sources"])]
+    command[at:at] = [str(file.relative_to(small_study)) for file in files]
+    done = subprocess.run(command, cwd=small_study, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(file.exists() for file in files)
+    assert (small_study / "vllm.starts").read_text().split() == declared["sources"]
 
 
 def test_a_server_that_does_not_start_says_why(state):
