@@ -155,7 +155,7 @@ def test_a_server_ends_when_nobody_uses_it_and_with_its_study(state, monkeypatch
 def test_a_study_starts_a_server_once_for_all_datasets_of_a_source(small_study, state, monkeypatch):
     declared = yaml.safe_load(paths.study_file("small").read_text())
     declared |= {"sources": ["tiny-rlhf", "tiny-base"], "datasets": ["notes", "again"], "hypotheses": {}}
-    paths.study_file("small").write_text(yaml.safe_dump(declared | {"comparisons": {}}))
+    paths.study_file("small").write_text(yaml.safe_dump(declared | {"comparisons": {}, "paper": False}))
     paths.dataset_file("again").write_text(paths.dataset_file("notes").read_text())
     for name in declared["sources"]:
         file = paths.source_file(name)
