@@ -27,7 +27,7 @@ MEMORY = int(config.get("mem_mb", machine.memory()))
 GPUS = int(config.get("gpus", len(machine.gpus())))
 SHARDS = int(config.get("shards", 1))  # jobs that share what one source writes, or a scorer reads of it
 PAIRS = repository.pairs(STUDY, study)  # the (dataset, source) that there are
-SERVED = {} if study.imported else resources.served(study)  # the turn of each server's weights
+SERVED = {} if study.imported else resources.served(study)  # what vLLM serves, and its rank
 ROOT = paths.root()
 PYTHON = sys.executable
 # A library takes as many processors as there are, unless it is told.
@@ -117,11 +117,17 @@ def needs(weights):
     }
 
 
-def turn(weights):
-    """Jobs of one server come in a row, so that it starts once; those of no server have no preference."""
+def turn(weights, writes):
+    """The priority of a job, so that those of one server come in a row and it starts once.
+
+    Writers come one server after the other, then what needs none, then scorers one after the other.
+    """
 
     def asked(wildcards):
-        return SERVED.get(weights(wildcards), 0)
+        rank = SERVED.get(weights(wildcards), 0)
+        if rank and not writes:
+            return rank
+        return len(SERVED) + 1 + rank if SERVED else 0
 
     return asked
 
@@ -188,6 +194,7 @@ rule documents:
         pattern(paths.dataset_file, "{dataset}"),
     output:
         update(pattern(paths.documents, "{dataset}")),
+    priority: 3 * len(SERVED) + 1  # a source that has some datasets only is not written in a row
     params:
         follows=lambda wildcards: steps.documents(wildcards.dataset),
     shell:
@@ -204,7 +211,7 @@ rule generate:
     params:
         follows=lambda wildcards: steps.texts(STUDY, study, wildcards.dataset, wildcards.source),
     threads: processors(written_by)
-    priority: turn(written_by)
+    priority: turn(written_by, writes=True)
     resources:
         **needs(written_by),
     shell:
@@ -222,7 +229,7 @@ rule surprisal:
     params:
         follows=lambda wildcards: steps.surprisal(STUDY, wildcards.dataset, wildcards.source, wildcards.scorer),
     threads: processors(read_by)
-    priority: turn(read_by)
+    priority: turn(read_by, writes=False)
     resources:
         **needs(read_by),
     shell:
@@ -238,7 +245,7 @@ if SHARDS > 1:
         output:
             temp(touch(OF_TEXTS)),
         threads: processors(written_by)
-        priority: turn(written_by)
+        priority: turn(written_by, writes=True)
         resources:
             **needs(written_by),
         shell:
@@ -251,7 +258,7 @@ if SHARDS > 1:
         output:
             temp(touch(OF_SURPRISALS)),
         threads: processors(read_by)
-        priority: turn(read_by)
+        priority: turn(read_by, writes=False)
         resources:
             **needs(read_by),
         shell:

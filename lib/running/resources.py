@@ -58,7 +58,7 @@ def gpus_of(weights: Weights) -> int:
 
 
 def served(study: Study) -> dict[Weights, int]:
-    """The weights of `study` that vLLM serves, writers before scorers; the first has the highest number."""
+    """The weights of `study` that vLLM serves, writers before scorers; the first has the highest rank."""
     declared = [load_source(name) for name in study.sources] + [load_scorer(name) for name in study.scorers]
     weights = [getattr(each, "weights", None) for each in declared]
     distinct = dict.fromkeys(each for each in weights if isinstance(each, Vllm))
