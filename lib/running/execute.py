@@ -35,7 +35,7 @@ from lib.running.make import given, in_a_sentence
 
 STEPS = ("01_generate", "02_surprisal", "03_uid", "04_compare")
 STARTS_WITHIN = 300  # seconds; a busy machine takes long to start a kernel
-FAULTS = (PapermillExecutionError, DeadKernelError, OSError)
+FAULTS = (PapermillExecutionError, DeadKernelError, OSError, StudyError)
 
 
 class SavedAtItsEnd(NBClientEngine):
@@ -156,6 +156,8 @@ def _why(error: Exception) -> str:
             return f" in cell {error.exec_count}: {error.evalue}"
         case PapermillExecutionError():
             return f" in cell {error.exec_count}: {error.ename}: {error.evalue}"
+        case StudyError():
+            return f": {error}"
         case OSError():
             return f": {in_a_sentence(error)}"
     return (
