@@ -1,8 +1,9 @@
 """Weights that the library transformers loads: a folder, a name on the hub, or a GGUF file."""
 
 from lib import machine
+from lib.backends import sizes
 from lib.backends import weights as files
-from lib.backends.engine import Engine
+from lib.backends.engine import Engine, Needs
 from lib.backends.generating import Generator
 from lib.backends.scoring import Reader
 from lib.params import Transformers
@@ -56,6 +57,18 @@ def _fills(weights: Transformers) -> int:
     return 8 if machine.gpus() and weights.device in ("auto", "cuda") else 1
 
 
+ALL = 1_000  # GPUs: as many as there are
+
+
+def _needs(weights: Transformers) -> Needs:
+    return Needs(
+        sizes.of_transformers(weights),
+        gpus=ALL if weights.device_map == "auto" else int(weights.device in ("auto", "cuda")),
+        least_gpus=int(weights.device == "cuda"),
+        otherwise="take `device: cuda` out of it",
+    )
+
+
 ENGINE = Engine(
     declaration=Transformers,
     identity=files.of_transformers,
@@ -67,4 +80,5 @@ ENGINE = Engine(
     reading_packages=("torch", "transformers", "tokenizers"),
     besides=_besides,
     fills=_fills,
+    needs=_needs,
 )

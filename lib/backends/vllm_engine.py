@@ -1,11 +1,13 @@
 """A model that vLLM serves, by a server that the study starts and ends itself."""
 
-from lib.backends import vllm_server
+from lib.backends import sizes, vllm_server
 from lib.backends import weights as files
-from lib.backends.engine import TEXTS_PER_PART, Engine
+from lib.backends.engine import TEXTS_PER_PART, Engine, Needs
 from lib.backends.generating import Generator
 from lib.backends.scoring import Reader
 from lib.params import Vllm
+
+SERVER = 2_000  # MB that it takes before a model is loaded
 
 
 def _writer(weights: Vllm) -> Generator:
@@ -24,6 +26,18 @@ def _identity(weights: Vllm) -> str:
     return f"{files.of_transformers(vllm_server.plain(weights))} by {vllm_server.version()}"
 
 
+def _needs(weights: Vllm) -> Needs:
+    loaded = vllm_server.plain(weights).model_copy(update={"dtype": weights.dtype})
+    several = weights.tensor_parallel
+    return Needs(
+        sizes.of_transformers(loaded),
+        besides=SERVER + 1_000 * vllm_server.cache_of_processors(),
+        gpus=several,
+        least_gpus=several if several > 1 else 0,
+        otherwise="lower `tensor_parallel`",
+    )
+
+
 ENGINE = Engine(
     declaration=Vllm,
     identity=_identity,
@@ -34,5 +48,6 @@ ENGINE = Engine(
     writing_packages=("transformers", "tokenizers"),
     reading_packages=("transformers", "tokenizers"),
     asked_only=frozenset({"concurrency", "timeout", "tensor_parallel", "memory_share"}),
+    needs=_needs,
     fills=lambda weights: -(-weights.concurrency // TEXTS_PER_PART),
 )

@@ -15,6 +15,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from lib import paths, store
+from lib.backends.sizes import dequantised
 from lib.backends.transformers_gguf import GGUFFile
 from lib.commands import a_command
 from lib.datasets.folder import text_files
@@ -24,7 +25,6 @@ from lib.params import load_source, validated
 from lib.params.corpora import Dataset
 from lib.params.sources import AnySource
 from lib.params.studies import Study
-from lib.running.resources import dequantised
 
 FLOAT32 = 4  # bytes
 SHARE_FOR_WEIGHTS = 0.5  # of the memory: what is read, packed and cached stands beside the weights

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from lib.backends import sizes
 from lib.backends.engines import deciding, engine_of, open_generator, open_scoring_model
 from lib.backends.generating import Request
 from lib.errors import StudyError
 from lib.params import Sampling, Scoring, Transformers
-from lib.running import resources
 from lib.surprisal.rows import Text, score_rows
 from tests.surprisal.test_scoring import MODELS
 
@@ -104,4 +104,4 @@ def test_quantised_weights_are_recorded_measured_and_smaller():
     assert {"quantization", "device_map"}.isdisjoint(deciding(weights()))
     assert engine_of(four).exact(four) == weights()
     assert engine_of(four).exact(weights()) is None
-    assert resources.size_of(four) < resources.size_of(weights(dtype="bfloat16"))
+    assert sizes.of_transformers(four) < sizes.of_transformers(weights(dtype="bfloat16"))
