@@ -275,7 +275,7 @@ rule uid:
     params:
         follows=steps.uid(study),
     resources:
-        mem_mb=lambda wildcards: reading([wildcards.source]),
+        mem_mb=min(resources.READING, MEMORY),
     shell:
         MAKE + " uid" + OF_SCORER + " && touch {output:q}"
 

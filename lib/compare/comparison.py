@@ -13,8 +13,9 @@ Student's t, as in the original study, as description: without p, and without an
 has.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from lib.errors import StudyError, nearest
 from lib.params import load_dataset, load_scorer, load_source
 from lib.params.run import resolve_comparison
 from lib.progress import Bar
+from lib.uid.measures import METRICS
 
 TEST_SCHEMA = pa.schema(
     [
@@ -77,8 +79,7 @@ SEED = 0
 class Comparison:
     """A comparison with everything it compares.
 
-    `texts` has one row per scored text: `doc_id`, `sample`, `source`, `group`, `text_class`, `dataset`
-    and the metrics, bits where they are of surprisal. `counts` says how many texts each source wrote.
+    `counts` says how many texts each source wrote; `read_texts` reads what `texts` has.
     """
 
     name: str
@@ -86,13 +87,20 @@ class Comparison:
     classes: Mapping[str, str]  # of each source
     groups: dict[str, tuple[str, ...]]
     scorer: str
-    texts: pd.DataFrame
+    read_texts: Callable[[], pd.DataFrame]
     counts: pd.DataFrame
     summary: pd.DataFrame
     tests: pd.DataFrame
     models: pd.DataFrame
     computed_now: bool
     study: str
+
+    @cached_property
+    def texts(self) -> pd.DataFrame:
+        """One row per scored text: `doc_id`, `sample`, `source`, `group`, `text_class`, `dataset` and the
+        metrics, bits where they are of surprisal. What only writes the tables reads fewer columns.
+        """
+        return self.read_texts()
 
     @property
     def datasets(self) -> list[str]:
@@ -131,16 +139,18 @@ def compare(given: Mapping[str, Any]) -> Comparison:
         for dataset, source in repository.pairs(study_name, study)
         if dataset in datasets and source in group_of
     }
-    texts = pd.concat(
-        [
-            store.read(file, made_by(study_name, scorer, dataset, source)).assign(
+
+    def read(columns: list[str] | None = None) -> pd.DataFrame:
+        parts = [
+            store.read(file, made_by(study_name, scorer, dataset, source), columns).assign(
                 source=source, group=group_of[source], text_class=classes[source], dataset=dataset
             )
             for (dataset, source), file in files.items()
-        ],
-        ignore_index=True,
-    )
-    metrics = _metrics(texts, declared.metrics, name)
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    texts = read(_columns(declared.metrics, name))
+    metrics = _metrics(texts, declared.metrics)
     counts = _counts(texts, group_of)
     _check_sizes(texts, groups, name)
     made = store.record(
@@ -184,7 +194,7 @@ def compare(given: Mapping[str, Any]) -> Comparison:
         classes=classes,
         groups=groups,
         scorer=scorer,
-        texts=texts,
+        read_texts=read if declared.metrics else lambda: texts,
         counts=counts,
         computed_now=stale,
         study=study_name,
@@ -192,11 +202,16 @@ def compare(given: Mapping[str, Any]) -> Comparison:
     )
 
 
-def _metrics(texts: pd.DataFrame, chosen: Sequence[str], name: str) -> list[str]:
-    there = [column for column in texts.columns if column not in KEYS]
+def _columns(chosen: Sequence[str], name: str) -> list[str] | None:
+    """What the tables are made of, of the files of step 03; None: all, where no metric is `chosen`."""
     for metric in chosen:
-        if metric not in there:
-            raise StudyError(f"Comparison {name!r} names the metric {metric!r}; {nearest(metric, there)}")
+        if metric not in METRICS:
+            raise StudyError(f"Comparison {name!r} names the metric {metric!r}; {nearest(metric, METRICS)}")
+    return ["doc_id", *dict.fromkeys(["tokens", *mixed.MODELLED, *chosen])] if chosen else None
+
+
+def _metrics(texts: pd.DataFrame, chosen: Sequence[str]) -> list[str]:
+    there = [column for column in texts.columns if column not in KEYS]
     return [metric for metric in chosen or there if texts[metric].notna().any()]
 
 

@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
     ]
 )
 MODELLED = ("mean_surprisal", "uid_variance", "uid_pairwise")
+OF_A_TEXT = ["doc_id", "source", "group", "text_class", "dataset", "tokens"]
 BINS_PER_DOUBLING = 4
 LOG_RATIOS = (-14.0, 7.0)  # of the documents' variance to the residual one, from none to nearly all
 FEWEST = 20  # texts that a model is fitted to
@@ -60,6 +61,7 @@ def fit_models(texts: pd.DataFrame, metrics: Sequence[str] = MODELLED) -> pd.Dat
     any. Where all texts are of one class, the groups take its place. A fit that does not converge is
     kept and said to be so.
     """
+    texts = texts[[*OF_A_TEXT, *metrics]]  # each model and each sample copies its rows
     samples = {"all": texts, "length-matched": matched_lengths(texts)}
     fits = [
         _fit(rows, metric, response).assign(metric=metric, response=response, sample=sample)
@@ -136,7 +138,8 @@ def _fit(texts: pd.DataFrame, metric: str, response: str) -> pd.DataFrame:
 
 def _fitted(texts: pd.DataFrame, metric: str, response: str) -> tuple[pd.DataFrame, str, Fit | None, str]:
     """Rows, formula, the fit (None if there is none) and what there is to say about it."""
-    rows = texts[texts[metric].notna() & (texts["tokens"] > 0)].copy()
+    there = texts[metric].notna() & (texts["tokens"] > 0)
+    rows = texts.loc[there, [*OF_A_TEXT, metric]].copy()
     by = _factor(texts)
     rows["document"] = rows["dataset"] + "/" + rows["doc_id"]
     rows["log_tokens"] = np.log2(rows["tokens"].astype(float))

@@ -7,7 +7,7 @@ from lib.params import Model, Source, Study, Weights, load_scorer, load_source
 
 LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is loaded
 READING = 800  # MB of a job that opens no model
-KB_PER_TEXT = 4  # of what steps 03 and 04 hold of each text
+KB_PER_TEXT = 4  # of what step 04 and reports hold of each text
 BATCH = 600  # MB of activations and logits of a batch, measured with the demo's models
 SPARE = 1.2  # of the weights: what is packed or converted stands beside them for a while
 MB_PER_THREAD = 256  # of weights; a smaller model is no faster on two processors, two of them are

@@ -267,13 +267,6 @@ def read_tokens(run: Run) -> pd.DataFrame:
     return store.read(path, command("02_surprisal", run), schema=SCHEMA)
 
 
-def most_surprising(tokens: pd.DataFrame, count: int = 15, at_least: int = 5) -> pd.DataFrame:
-    """The tokens with the highest mean surprisal among those that occur at least `at_least` times."""
-    by_token = tokens.groupby("token")["surprisal"].agg(occurrences="size", mean_surprisal="mean")
-    by_token = by_token[by_token["occurrences"] >= at_least].nlargest(count, "mean_surprisal").reset_index()
-    return by_token.assign(token=by_token["token"].map(repr))
-
-
 def _score_in_parts(
     run: Run, texts: Sequence[Text], tokens: store.Parts, words: store.Parts
 ) -> tuple[int, float]:

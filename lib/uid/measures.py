@@ -31,9 +31,8 @@ numbers 1.25, 64 and 50 are settings of a study. What a text is too short for is
 a single token has a mean but no variance; sentences of a single token do not enter the averages.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -43,11 +42,13 @@ import pandas as pd
 import pyarrow as pa
 
 from lib import paths, store
-from lib.datasets.document import KEYS, Key
+from lib.datasets.document import KEYS
 from lib.datasets.sentences import sentences
 from lib.params import UidSettings, language_of
 from lib.params.run import Run, command
-from lib.uid.series import Block, Series, codes, divide, of_blocks, previous, sentences_of
+from lib.uid.formulas import Measures
+from lib.uid.reading import Block, InOrder, InStep, Texts, mean_of, side_by_side, whole_texts
+from lib.uid.series import divide
 
 OF_A_SERIES = {
     "mean_surprisal": "bits",
@@ -81,7 +82,6 @@ METRICS = {
     "spectral_peak": "ratio",
 }
 OF_SENTENCES = ("uid_variance_sentence", "uid_pairwise_sentence", "sentence_variance", "sentence_pairwise")
-SHORTEST_WAVE, SMALLEST_WAVE = 4, 1e-3  # tokens and bits below which a text has no period
 COUNTS = ("tokens", "vocab_size", "words")
 SCHEMA = pa.schema(
     [
@@ -118,7 +118,7 @@ def measure(run: Run) -> UidSummary:
     texts_path = paths.texts(run.dataset_name, run.source_name)
     for made_before in (surprisals, words):
         store.read(made_before, command("02_surprisal", run), [])
-    texts = store.read(texts_path, command("01_generate", run), [*KEYS, "text"])
+    store.read(texts_path, command("01_generate", run), [])
     made = store.record(
         "03_uid",
         parameters={**run.study.uid.model_dump(), "language": language_of(run.dataset)},
@@ -134,14 +134,21 @@ def measure(run: Run) -> UidSummary:
     with store.lock(path):
         stale = run.regenerate or not store.is_complete(path, made)
         if stale:
-            keys = zip(texts["doc_id"], texts["sample"], strict=True)
-            by_key = dict(zip(keys, texts["text"].fillna(""), strict=True))
-            language = language_of(run.dataset)
-            rows = metrics(surprisals, words, by_key, run.study.uid, language=language)
-            store.write(path, rows, SCHEMA, made)
-    rows = read_metrics(run)
-    missing = {name: int(rows[name].isna().sum()) for name in METRICS if rows[name].isna().any()}
-    return UidSummary(path, len(rows), missing, stale)
+            texts, language = InOrder(texts_path), language_of(run.dataset)
+            blocks = in_blocks(surprisals, words, texts, run.study.uid, language=language)
+            tables = (pa.Table.from_pandas(rows, SCHEMA, preserve_index=False) for rows in blocks)
+            store.write_stream(path, tables, SCHEMA, made)
+    return UidSummary(path, store.count(path), _missing(path, command("03_uid", run)), stale)
+
+
+def _missing(path: Path, made_by: str) -> dict[str, int]:
+    """How many texts have no value of each metric that some lack."""
+    found = dict.fromkeys(METRICS, 0)
+    with store.opened(path, made_by, METRICS) as file:
+        for batch in file.iter_batches(columns=list(METRICS)):
+            for name in METRICS:
+                found[name] += batch[name].null_count
+    return {name: count for name, count in found.items() if count}
 
 
 def read_metrics(run: Run) -> pd.DataFrame:
@@ -153,7 +160,7 @@ def read_metrics(run: Run) -> pd.DataFrame:
 def metrics(
     tokens: Path,
     words: Path,
-    texts: Mapping[Key, str],
+    texts: Texts,
     settings: UidSettings,
     names: Sequence[str] = tuple(METRICS),
     language: str = "en",
@@ -161,206 +168,64 @@ def metrics(
     """One row per text of the file `tokens`, in its order: `doc_id`, the metrics `names` and `sample`.
 
     `tokens` and `words` are files of step 02, read some texts at a time, `words` only if a name asks
-    for it; `texts` maps doc_id and sample to the text, in which sentences of
-    `language` (ISO 639) are found.
+    for it; `texts` has each text by its doc_id and sample, in which sentences of
+    `language` (ISO 639) are found. Raises StudyError if `words` has the texts in another order.
     """
-    starts: dict[Key, np.ndarray] = {}
-    of_words = [name.removeprefix("word_") for name in names if name == "words" or name.startswith("word_")]
-
-    def measured_tokens(block: Block) -> dict[str, np.ndarray]:
-        found = sentences([texts[key] for key in block.keys], language)
-        starts.update(zip(block.keys, found.starts, strict=True))
-        sentence_length = divide(found.words, np.array([len(each) for each in found.starts]))
-        measures = Measures(block, found.starts, settings)
-        return measures.columns(names) | {"sentence_length": sentence_length}
-
-    def measured_words(block: Block) -> dict[str, np.ndarray]:
-        return Measures(block, [starts[key] for key in block.keys], settings).columns(of_words)
-
-    ends = any(name.removeprefix("word_") in OF_SENTENCES for name in names)
-    columns = ["surprisal", *(["end"] if ends else [])]
-    table = _joined(of_blocks(measured_tokens, tokens, ["token", *columns]))
-    table = table.rename(columns={"count": "tokens"})
-    if of_words:
-        by_word = _joined(of_blocks(measured_words, words, columns)).add_prefix("word_")
-        table = table.join(by_word.rename(columns={"word_count": "words"}))
+    found = list(in_blocks(tokens, words, texts, settings, names, language))
     asked = [name for name in METRICS if name in names]
-    return table.reindex(columns=asked).reset_index()[["doc_id", *asked, "sample"]]
+    return (
+        pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["doc_id", *asked, "sample"])
+    )
 
 
-def _joined(blocks: Iterable[dict[str, np.ndarray]]) -> pd.DataFrame:
-    """The columns of all `blocks`, by `doc_id` and `sample`, with the corpus deviation.
+def in_blocks(
+    tokens: Path,
+    words: Path,
+    texts: Texts,
+    settings: UidSettings,
+    names: Sequence[str] = tuple(METRICS),
+    language: str = "en",
+) -> Iterator[pd.DataFrame]:
+    """As `metrics`, some rows at a time."""
+    asked = [name for name in METRICS if name in names]
+    of_tokens = [name for name in asked if not name.startswith("word")]
+    of_words = [name.removeprefix("word_") for name in asked if name not in of_tokens]
+    ends = any(name.removeprefix("word_") in OF_SENTENCES for name in asked)
+    columns = ["surprisal", *(["end"] if ends else [])]
+    corpus = mean_of(tokens)
+    corpus_of_words = mean_of(words) if of_words else np.nan
+    beside = InStep(words, columns) if of_words else None
 
-    Σ (s − μ)²/N is the variance and the squared distance of the text's mean from μ.
-    """
-    none = dict.fromkeys((*KEYS, "count", "mean_surprisal", "uid_variance"), np.empty(0))
-    found = list(blocks) or [none]
-    table = pd.DataFrame({name: np.concatenate([block[name] for block in found]) for name in found[0]})
-    mean = np.average(table["mean_surprisal"], weights=table["count"]) if len(table) else np.nan
-    table["corpus_deviation"] = table["uid_variance"] + (table["mean_surprisal"] - mean) ** 2
-    return table.set_index(KEYS)
+    def given() -> Iterator[tuple[Block, list[str], Block | None]]:
+        for block in whole_texts(tokens, ["token", *columns]):
+            words_of = beside.of(block.keys) if beside else None
+            yield block, [texts[key] for key in block.keys], words_of
+        if beside:
+            beside.check()
+
+    def measured(given: tuple[Block, list[str], Block | None]) -> pd.DataFrame:
+        block, spelled, by_word = given
+        found = sentences(spelled, language)
+        table = Measures(block, found.starts, settings, corpus).columns(of_tokens)
+        table["sentence_length"] = divide(found.words, np.array([len(each) for each in found.starts]))
+        if by_word:
+            place = {key: number for number, key in enumerate(block.keys)}
+            at = [place[key] for key in by_word.keys]
+            measures = Measures(by_word, [found.starts[number] for number in at], settings, corpus_of_words)
+            for name, values in measures.columns(of_words).items():
+                table[name if name == "words" else f"word_{name}"] = _placed(values, at, len(block.keys))
+        doc_ids, samples = zip(*block.keys, strict=True)
+        kept = {"doc_id": doc_ids, **{name: table.get(name, np.nan) for name in asked}}
+        return pd.DataFrame({**kept, "sample": np.array(samples, np.int32)})
+
+    return side_by_side(measured, given())
 
 
-class Measures:
-    """The metrics of some texts but for the corpus deviation: an attribute each, [texts].
-
-    `starts` [texts] are where each text's sentences begin. Nothing is computed before it is asked for.
-    """
-
-    def __init__(self, block: Block, starts: Sequence[np.ndarray], settings: UidSettings) -> None:
-        self.keys, self.series, self.rows = block  # tokens or words of step 02
-        self.s = self.rows["surprisal"].to_numpy()  # [values], bits
-        self.starts, self.settings = starts, settings
-
-    def columns(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """`names` as far as they are here, and what the corpus deviation is made of."""
-        here = {"mean_surprisal", "uid_variance"}.union(name for name in names if hasattr(Measures, name))
-        doc_ids, samples = zip(*self.keys, strict=True) if self.keys else ((), ())
-        found = {"doc_id": np.array(doc_ids, dtype=object), "sample": np.array(samples, dtype=np.int32)}
-        found |= {"count": self.series.lengths}
-        return found | {name: getattr(self, name) for name in here}
-
-    @cached_property
-    def deviation(self) -> np.ndarray:
-        """From the text's mean, [values]."""
-        return self.s - self.series.spread(self.mean_surprisal)
-
-    @cached_property
-    def squares(self) -> np.ndarray:
-        """The sum of squared deviations, [texts]."""
-        return self.series.sum(self.deviation**2)
-
-    @cached_property
-    def steps(self) -> np.ndarray:
-        """From each value to the next, [values − 1]."""
-        return np.diff(self.s)
-
-    @cached_property
-    def sentences(self) -> Series:
-        return sentences_of(self.series, self.rows["end"].to_numpy(), self.starts)
-
-    def over_sentences(self, values: np.ndarray) -> np.ndarray:
-        """The mean of `values` [sentences] over a text's sentences of two values or more, [texts]."""
-        of_texts = Series(np.searchsorted(self.sentences.starts, self.series.starts), len(self.sentences))
-        several = self.sentences.lengths > 1
-        return divide(of_texts.sum(np.where(several, values, 0.0)), of_texts.sum(several))
-
-    @cached_property
-    def previous(self) -> np.ndarray:
-        """The row of each token's last occurrence, [values]; if in the same text, at least its start."""
-        return previous(codes(self.rows, "token"))
-
-    @cached_property
-    def mean_surprisal(self) -> np.ndarray:
-        return self.series.mean(self.s)
-
-    @property
-    def median_surprisal(self) -> np.ndarray:
-        return self.series.median(self.s)
-
-    @property
-    def min_surprisal(self) -> np.ndarray:
-        return self.series.minimum(self.s)
-
-    @property
-    def max_surprisal(self) -> np.ndarray:
-        return self.series.maximum(self.s)
-
-    @cached_property
-    def uid_variance(self) -> np.ndarray:
-        # A single value varies about nothing.
-        return np.where(self.series.lengths > 1, self.squares / self.series.lengths, np.nan)
-
-    @cached_property
-    def uid_pairwise(self) -> np.ndarray:
-        return self.series.of_neighbours(self.steps**2)
-
-    @property
-    def local_difference(self) -> np.ndarray:
-        return self.series.of_neighbours(np.abs(self.steps))
-
-    @property
-    def super_linear_cost(self) -> np.ndarray:
-        # A corrected word may be a little below 0 bits.
-        cost = self.series.mean(np.maximum(self.s, 0) ** self.settings.power)
-        return np.where(self.series.lengths > 1, cost, np.nan)
-
-    @property
-    def uid_variance_sentence(self) -> np.ndarray:
-        deviation = self.s - self.sentences.spread(self.sentences.mean(self.s))
-        return self.over_sentences(self.sentences.mean(deviation**2))
-
-    @property
-    def uid_pairwise_sentence(self) -> np.ndarray:
-        return self.over_sentences(self.sentences.of_neighbours(self.steps**2))
-
-    @cached_property
-    def sentence_means(self) -> tuple[Series, np.ndarray]:
-        """The sentences of each text as a series of their own, and the mean of each, [sentences]."""
-        of_texts = Series(np.searchsorted(self.sentences.starts, self.series.starts), len(self.sentences))
-        return of_texts, self.sentences.mean(self.s)
-
-    @property
-    def sentence_variance(self) -> np.ndarray:
-        of_texts, means = self.sentence_means
-        variance = of_texts.mean((means - of_texts.spread(of_texts.mean(means))) ** 2)
-        return np.where(of_texts.lengths > 1, variance, np.nan)
-
-    @property
-    def sentence_pairwise(self) -> np.ndarray:
-        of_texts, means = self.sentence_means
-        return of_texts.of_neighbours(np.diff(means) ** 2)
-
-    @property
-    def spectral_peak(self) -> np.ndarray:
-        varies = self.series.maximum(self.s) - self.series.minimum(self.s) > SMALLEST_WAVE
-        found = np.full(len(self.series), np.nan)
-        for i in np.flatnonzero(varies & (self.series.lengths >= SHORTEST_WAVE)):
-            wave = self.deviation[self.series.starts[i] : self.series.ends[i]]
-            power = np.abs(np.fft.rfft(wave)[1:]) ** 2
-            found[i] = power.max() / power.sum()
-        return found
-
-    @property
-    def coefficient_of_variation(self) -> np.ndarray:
-        return divide(np.sqrt(self.uid_variance), self.mean_surprisal)
-
-    @property
-    def pairwise_ratio(self) -> np.ndarray:
-        return divide(self.uid_pairwise, self.uid_variance)
-
-    @property
-    def autocorrelation(self) -> np.ndarray:
-        products = self.series.of_neighbours(self.deviation[1:] * self.deviation[:-1])
-        return divide(products * (self.series.lengths - 1), self.squares)
-
-    @property
-    def uid_variance_first_n(self) -> np.ndarray:
-        n = self.settings.first_n
-        long = self.series.lengths >= n
-        found = np.full(len(self.series), np.nan)
-        found[long] = self.s[self.series.starts[long, None] + np.arange(n)].var(axis=1)
-        return found
-
-    @property
-    def vocab_size(self) -> np.ndarray:
-        """Distinct tokens: those that have not occurred in the text before."""
-        return self.series.sum(self.previous < self.series.spread(self.series.starts)).astype(np.int64)
-
-    @property
-    def moving_ttr(self) -> np.ndarray:
-        """A token counts in the windows of W that it is in and its last occurrence is not.
-
-        Token i of the tokens a … e − 1 of a text is in those that begin at max(a, i − W + 1) …
-        min(i, e − W), and its last occurrence is not in those that begin after it.
-        """
-        window, i = self.settings.ttr_window, np.arange(self.series.size)
-        begin = np.maximum(self.previous + 1, self.series.spread(self.series.starts))
-        last = np.minimum(i, self.series.spread(self.series.ends - window))
-        counted = np.maximum(last - np.maximum(begin, i - window + 1) + 1, 0)
-        windows = self.series.lengths - window + 1
-        total = self.series.sum(counted) / window
-        return np.where(windows > 0, total / np.maximum(windows, 1), np.nan)
+def _placed(values: np.ndarray, at: Sequence[int], count: int) -> np.ndarray:
+    """`values` as rows `at` of `count`; missing in the others."""
+    found = np.full(count, np.nan)
+    found[at] = values
+    return found
 
 
 def totals_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,26 +1,12 @@
 """Many texts' values in one array, and what is computed of each text at once.
 
 Values of all texts stand one after the other; `Series` says where each text begins. Everything is
-numpy over the whole array. Texts are read in blocks that the processor's cache holds, and blocks are
-computed side by side; no result depends on where one block ends and the next begins.
+numpy over the whole array.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
-
-from lib import machine, store
-from lib.batches import batches
-from lib.datasets.document import KEYS, Key
-
-ROWS_AT_ONCE = 1 << 17
-
-Result = TypeVar("Result")
 
 
 class Series:
@@ -109,70 +95,3 @@ def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Element by element; missing where the denominator is 0."""
     out = np.full(np.shape(numerator), np.nan)
     return np.divide(numerator, denominator, out=out, where=np.asarray(denominator) != 0)
-
-
-class Block(NamedTuple):
-    """Some whole texts: the doc_id and sample of each, where they lie in `rows`, and the rows of all."""
-
-    keys: list[Key]
-    series: Series
-    rows: pa.Table
-
-
-def of_blocks(compute: Callable[[Block], Result], path: Path, columns: Sequence[str]) -> Iterator[Result]:
-    """`compute` of each block of `whole_texts`, in their order.
-
-    The next blocks are read while others are computed, in threads: numpy and pyarrow work in C.
-    """
-    cores = machine.threads()
-    with ThreadPoolExecutor(cores) as pool:
-        waiting: deque[Future[Result]] = deque()
-        for block in whole_texts(path, columns):
-            waiting.append(pool.submit(compute, block))
-            if len(waiting) > cores:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def whole_texts(path: Path, columns: Sequence[str]) -> Iterator[Block]:
-    """The rows of `path`, which are grouped by `doc_id` and `sample`, some texts at a time.
-
-    Row groups are read until there are about `ROWS_AT_ONCE` rows; a text that the last one cuts goes
-    with the next, so that memory stays bounded by the longest text.
-    """
-    encoded = [name for name in ("doc_id", "token") if name in ("doc_id", *columns)]
-    with store.opened(path, read_dictionary=encoded) as file:
-        waiting: pa.Table | None = None
-        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        for groups in batches(np.flatnonzero(sizes).tolist(), sizes.__getitem__, ROWS_AT_ONCE):
-            rows = file.read_row_groups(groups, columns=[*KEYS, *columns]).unify_dictionaries()
-            if waiting is not None:
-                whole = len(waiting)
-                if all(waiting[name][-1].as_py() == rows[name][0].as_py() for name in KEYS):
-                    whole = int(_texts(waiting).starts[-1])
-                    rows = pa.concat_tables([waiting.slice(whole), rows]).unify_dictionaries()
-                if whole:
-                    yield _block(waiting.slice(0, whole))
-            waiting = rows
-        if waiting is not None:
-            yield _block(waiting)
-
-
-def _block(rows: pa.Table) -> Block:
-    series = _texts(rows)
-    spelled = rows["doc_id"].chunk(0).dictionary
-    doc_ids = spelled.take(pa.array(codes(rows, "doc_id")[series.starts])).to_pylist()
-    samples = rows["sample"].to_numpy()[series.starts].tolist()
-    return Block(list(zip(doc_ids, samples, strict=True)), series, rows)
-
-
-def _texts(rows: pa.Table) -> Series:
-    """A series per text."""
-    return Series.of_runs(codes(rows, "doc_id"), rows["sample"].to_numpy())
-
-
-def codes(rows: pa.Table, column: str) -> np.ndarray:
-    """A number for each distinct value of the dictionary-encoded `column`, [rows]."""
-    parts = [chunk.indices.to_numpy() for chunk in rows[column].chunks]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lib.errors import StudyError
 from lib.params import UidSettings
 from lib.surprisal.rows import SCHEMA, WORD_SCHEMA
 from lib.uid import measures as uid
-from lib.uid import series
+from lib.uid import reading
 from tests.conftest import REPOSITORY
 from tests.datasets.test_sentences import spans
 
@@ -154,7 +155,7 @@ def test_blocks_cores_and_what_is_asked_for_change_no_figure(tmp_path, drawn):
     expected = uid.metrics(*given)
     for rows_at_once, cores in ((1, 1), (1, 3), (20, 2)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(series, "ROWS_AT_ONCE", rows_at_once)
+            patch.setattr(reading, "ROWS_AT_ONCE", rows_at_once)
             patch.setattr("os.cpu_count", lambda cores=cores: cores)
             pd.testing.assert_frame_equal(uid.metrics(*given), expected, check_exact=True)
     for names in (uid.CONTRACT, ["tokens", "corpus_deviation"], ["word_corpus_deviation"], ["words"]):
@@ -168,6 +169,33 @@ def test_what_stands_after_the_last_token_is_no_sentence_of_the_next_text(tmp_pa
     names = ["uid_variance_sentence", "word_uid_pairwise_sentence"]
     rows, expected = (uid.metrics(tokens, words, given, SETTINGS, names) for given in (longer, spelled))
     pd.testing.assert_frame_equal(rows, expected)
+
+
+def rewritten(path, change):
+    """The file with its rows changed."""
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+def test_a_text_without_words_has_its_other_measures(tmp_path, monkeypatch):
+    drawn = [[("a", 1.0), (" b", 2.0)]] * 5
+    tokens, words, spelled = files_of(tmp_path, drawn)
+    whole = uid.metrics(tokens, words, spelled, SETTINGS)
+    rewritten(words, lambda rows: pa.concat_tables([rows.slice(0, 2), rows.slice(4, 4)]))
+    monkeypatch.setattr(reading, "ROWS_AT_ONCE", 1)
+    rows = uid.metrics(tokens, words, spelled, SETTINGS)
+    of_words = [name for name in uid.METRICS if name.startswith("word")]
+    assert rows["words"].isna().tolist() == [False, True, False, False, True]
+    pd.testing.assert_frame_equal(rows.drop(columns=of_words), whole.drop(columns=of_words))
+    rewritten(words, lambda rows: rows.slice(0, 0))
+    assert uid.metrics(tokens, words, spelled, SETTINGS)[of_words].isna().all(axis=None)
+
+
+def test_words_in_another_order_are_a_sentence(tmp_path, monkeypatch):
+    tokens, words, spelled = files_of(tmp_path, [[("a", 1.0), (" b", 2.0)]] * 3)
+    rewritten(words, lambda rows: pa.concat_tables([rows.slice(4), rows.slice(0, 4)]))
+    monkeypatch.setattr(reading, "ROWS_AT_ONCE", 1)
+    with pytest.raises(StudyError, match="out of the order"):
+        uid.metrics(tokens, words, spelled, SETTINGS)
 
 
 def test_scale_free_metrics_equal_numpy(tmp_path):
