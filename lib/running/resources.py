@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from lib.backends.engines import engine_of
-from lib.params import Model, Source, Study, Weights, load_scorer, load_source
+from lib.params import Model, Source, Study, Vllm, Weights, load_scorer, load_source
 
 LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is loaded
 READING = 800  # MB of a job that opens no model
