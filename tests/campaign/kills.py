@@ -74,7 +74,7 @@ def campaign(root: Path, kills: int, until: float, draw: random.Random, say: Cal
         if draw.random() >= ALL_AWAY:
             away = draw.sample(away, draw.randint(1, MOST_AWAY))
         for file in away:
-            (root / file).unlink()
+            (root / file).unlink(missing_ok=True)  # an earlier call may have been ended here
         killed: list[str] = []
         for _ in range(draw.randint(1, MOST_KILLS)):
             if (what := kill_within(run(root), draw.uniform(0.5, LATEST), draw)) is None:
