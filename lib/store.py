@@ -339,8 +339,8 @@ class Parts:
     """The parts of an output that is being made, numbered from 0.
 
     Parts left by a run with another record, or of another `size`, count as missing; `fresh` removes all that
-    are there. A
-    `shard` (i, n) makes every n-th part from the i-th on, 0 ≤ i < n; others make the rest and join them.
+    are there. A `shard` (i, n) makes every n-th part from the i-th on, 0 ≤ i < n; others make the rest and
+    join them.
     """
 
     def __init__(
