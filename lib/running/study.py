@@ -107,7 +107,8 @@ SAID = ("error:", "  what it had done:", "  to run just this again:")
 
 def snakemake_command(name: str, study: Study, shards: int = 1, profile: Profile | None = None) -> list[str]:
     """The command that brings the study `name` up to date."""
-    command = [sys.executable, "-m", "snakemake", "--keep-going", "--rerun-incomplete"]
+    module = "snakemake" if profile else "lib.running.graph"
+    command = [sys.executable, "-m", module, "--keep-going", "--rerun-incomplete"]
     if anew := made_by_hand(name, study):
         command += ["--forcerun", *(paths.shown(path) for path in anew)]
     told: dict[str, int | str] = {"study": name, "shards": shards}

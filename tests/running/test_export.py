@@ -66,9 +66,10 @@ def test_the_dictionary_names_each_column_of_each_file(exported):
 
 
 @pytest.mark.skipif(R is None, reason="Rscript is not on PATH")
-def test_r_reads_the_same_means_and_fits_the_same_model(exported, finished_study):
+def test_r_reads_the_same_means_and_fits_the_same_model(exported, finished_study, tmp_path):
+    script = shutil.copytree(exported, tmp_path / "my thesis") / "read.R"
     said = subprocess.run(
-        [R, "read.R"], cwd=exported, capture_output=True, text=True, encoding="utf-8", check=True
+        [R, str(script)], cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=True
     ).stdout
     found = pd.read_csv(exported / "texts.csv", dtype={"doc_id": str})
     means = found.dropna(subset=["uid_variance"]).groupby("source")["uid_variance"].mean()
