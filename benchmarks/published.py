@@ -47,7 +47,7 @@ STAGES = {
     "measures": ("running.make uid",),
     "tests": ("running.make compare", "running.make hypotheses"),
     "reports": ("running.execute", "running.report", "ipykernel", "lib.reports"),
-    "graph": ("running.study", "snakemake"),
+    "graph": ("running.study", "running.graph"),
 }
 
 

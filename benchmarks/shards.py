@@ -57,9 +57,8 @@ def once(root: Path, shards: int, slurm: bool) -> tuple[float, str]:
     for name in ("data/documents", "data/texts", "data/surprisals", "data/words", "data/uid", ".snakemake"):
         shutil.rmtree(root / name, ignore_errors=True)
     files = [paths.uid("tiny-scorer", "pydocs", source) for source in ("human", *MODELS)]
-    command = snakemake_command(STUDY, load_study(STUDY), shards, load_profile("loopback") if slurm else None)
-    at = command.index("snakemake") + 1
-    command[at:at] = [str(file.relative_to(root)) for file in files]
+    profile = load_profile("loopback") if slurm else None
+    command = snakemake_command(STUDY, load_study(STUDY), shards, profile, files)
     begun = perf_counter()
     subprocess.run(command, cwd=root, check=True, capture_output=True)
     seconds = perf_counter() - begun

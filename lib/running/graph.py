@@ -1,8 +1,8 @@
 """Snakemake on this machine: `python -m lib.running.graph`, with Snakemake's own options.
 
-It has no limit of jobs that are started in a second. With one, Snakemake 9 looks at all jobs that wait a second
-after it has looked, and once more for each job that ends: after a hundred jobs a hundred times a second,
-which took a third of a processor.
+It has no limit of jobs that are started in a second. With one, Snakemake 9 looks at all jobs that wait a
+second after it has looked, and once more for each job that ends: after a hundred jobs a hundred times a
+second, which took a third of a processor.
 """
 
 import sys

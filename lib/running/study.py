@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -105,10 +106,17 @@ PATIENCE = 30  # seconds that Snakemake has to cancel its jobs
 SAID = ("error:", "  what it had done:", "  to run just this again:")
 
 
-def snakemake_command(name: str, study: Study, shards: int = 1, profile: Profile | None = None) -> list[str]:
-    """The command that brings the study `name` up to date."""
+def snakemake_command(
+    name: str,
+    study: Study,
+    shards: int = 1,
+    profile: Profile | None = None,
+    files: Iterable[Path] = (),
+) -> list[str]:
+    """The command that brings the study `name` up to date, or just those `files` of it."""
     module = "snakemake" if profile else "lib.running.graph"
-    command = [sys.executable, "-m", module, "--keep-going", "--rerun-incomplete"]
+    command = [sys.executable, "-m", module, *(str(path.relative_to(paths.root())) for path in files)]
+    command += ["--keep-going", "--rerun-incomplete"]
     if anew := made_by_hand(name, study):
         command += ["--forcerun", *(paths.shown(path) for path in anew)]
     told: dict[str, int | str] = {"study": name, "shards": shards}

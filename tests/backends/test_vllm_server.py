@@ -162,10 +162,8 @@ def test_a_study_starts_a_server_once_for_all_datasets_of_a_source(small_study, 
         served = {"backend": "vllm", "model": f"data/models/{name}"}
         file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"weights": served}))
     monkeypatch.setenv(vllm_server.PARENT, vllm_server.parent_of_jobs())
-    command = snakemake_command("small", load_study("small"))
-    at = command.index("snakemake") + 1
     files = [paths.texts(*pair) for pair in product(declared["datasets"], declared["sources"])]
-    command[at:at] = [str(file.relative_to(small_study)) for file in files]
+    command = snakemake_command("small", load_study("small"), files=files)
     done = subprocess.run(command, cwd=small_study, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(file.exists() for file in files)

@@ -37,9 +37,7 @@ import sys
 from lib.running import study
 command = study.snakemake_command
 def of_one_file(*given):
-    found = command(*given)
-    at = found.index("snakemake") + 1
-    return [*found[:at], sys.argv[3], *found[at:]]
+    return command(*given, files=[study.paths.root() / sys.argv[3]])
 study.snakemake_command = of_one_file
 try:
     sys.exit(study.run_study(sys.argv[1], "1", sys.argv[2]))
