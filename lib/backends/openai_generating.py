@@ -15,20 +15,16 @@ from lib.backends.openai_stream import streamed
 from lib.errors import StudyError
 from lib.params import OpenAI, Sampling
 
-# What servers call the end of a text that the model ended itself, and of one that was cut off.
+# What servers call the end of a text that the model ended itself, and of one that was cut off: of their words
+# the letters, for some write eos_token, others eosFound.
 ENDS = {
-    "stop",
-    "eos",
-    "eos_token",
-    "end_turn",
-    "end_of_turn",
-    "end",
-    "stop_sequence",
-    "complete",
-    "eot",
-    "done",
+    *("stop", "eos", "eostoken", "eosfound", "eot", "endturn", "endofturn", "endoftext", "endtoken", "end"),
+    *("stopsequence", "stopstringfound", "stoptoken", "finishreasonstop", "complete", "completed", "done"),
 }
-CUT = {"length", "max_tokens", "max_length", "max_output_tokens", "model_length", "context_length"}
+CUT = {
+    *("length", "maxtokens", "maxlength", "maxoutputtokens", "maximumtokens", "modellength", "contextlength"),
+    *("maxpredictedtokensreached", "contextlengthreached", "finishreasonmaxtokens", "limit", "tokenlimit"),
+}
 MOST = 2**31 - 1  # tokens that a column holds
 PAUSE = 0.2  # seconds between two looks at what was streamed
 
@@ -82,7 +78,11 @@ class ServerGenerator:
         if asked.error:
             return Completion("", sent, 0, None, seconds, asked.retries, asked.error)
         written: _Written = asked.answer
-        reason = written.finish_reason.lower()
+        # A server that does not say why a text ends has not said that it was cut off, either.
+        whole = written.tokens < sampling.max_tokens
+        reason = "".join(filter(str.isalpha, written.finish_reason.lower())) or (
+            "stop" if whole else "length"
+        )
         how = (seconds, asked.retries, None, written.reasoning)
         if reason in ENDS:
             return Completion(written.text, sent, written.tokens, "stop", *how)
@@ -186,7 +186,7 @@ def _written(text: Any, choice: Any, completion: Any) -> _Written:
         raise EmptyAnswerError("the server does not say why the text ends")
     tokens = part(part(completion, "usage"), "completion_tokens")
     known = isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens <= MOST
-    return _Written(_whole(text), tokens if known else 0, reason or "stop")
+    return _Written(_whole(text), tokens if known else 0, reason or "")
 
 
 def _whole(text: str) -> str:

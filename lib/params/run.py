@@ -69,7 +69,7 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in allowed:
             raise StudyError(f"{step} has no parameter {name!r}; {nearest(name, allowed)}")
-    kept = {name: value for name, value in given.items() if value is not None}
+    kept = {name: _switch(name, value) for name, value in given.items() if value is not None}
     for name, value in kept.items():
         if name in SWITCHES and not isinstance(value, bool):
             raise StudyError(f"The parameter {name!r} is {shortened(value)}, but must be true or false.")
@@ -79,6 +79,13 @@ def check_parameters(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"papermill keeps text as it is with `-r {name} {shortened(value)}`."
             )
     return kept
+
+
+def _switch(name: str, value: Any) -> Any:
+    """`value` as it is, but for a switch that came as a word: papermill leaves the `true` of a shell one."""
+    if name in SWITCHES and isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower(), value)
+    return value
 
 
 def resolve(step: str, given: Mapping[str, Any]) -> Run:

@@ -80,7 +80,10 @@ def asked(server: Server, system: str | None = None, **how: Any) -> Completion:
     return open_generator(weights).generate([request], Sampling(max_retries=0, max_tokens=9))[0]
 
 
-@pytest.mark.parametrize("reason", ["stop", "eos", "eos_token", "end_turn", "STOP", "stop_sequence", None])
+ENDS = ["stop", "eos", "eos_token", "eosFound", "end_turn", "STOP", "stop_sequence", "COMPLETE", None, ""]
+
+
+@pytest.mark.parametrize("reason", ENDS)
 def test_every_servers_word_for_the_end_is_an_end(server, reason):
     server.answer = lambda body: chat("A text.", reason)
     found = asked(server)
@@ -98,10 +101,16 @@ def test_so_it_is_of_a_raw_prompt(server, reason):
 
 
 def test_a_text_that_was_cut_or_stopped_by_a_filter_is_told_apart(server):
-    server.answer = lambda body: chat("A text\ufffd", "max_tokens")
-    assert asked(server).finish_reason == "length"
+    for reason in ("length", "max_tokens", "MAX_TOKENS", "maxPredictedTokensReached", "model_length"):
+        server.answer = lambda body, reason=reason: chat("A text\ufffd", reason)
+        assert (asked(server).finish_reason, asked(server).text) == ("length", "A text")
     server.answer = lambda body: chat("A text", "content_filter")
     assert "content_filter" in (asked(server).error or "")
+
+
+def test_a_text_as_long_as_it_may_be_was_cut_where_the_server_does_not_say(server):
+    server.answer = lambda body: {**chat("A text", None), "usage": {"completion_tokens": 9}}
+    assert asked(server).finish_reason == "length"
 
 
 ODD = [
@@ -248,6 +257,33 @@ def test_a_raw_text_is_streamed_too_and_counted_where_the_server_does_not(server
     weights = OpenAI(backend="openai", model="m", base_url=server.url, timeout=5, stream=True)
     (found,) = open_generator(weights).generate([Request("A", 7)], Sampling(max_retries=0))
     assert (found.text, found.finish_reason, found.tokens) == (" A text.", "length", 2)
+
+
+def test_texts_that_are_not_streamed_count_as_they_arrive(server):
+    """Each with its tokens, while others are under way."""
+    held = threading.Event()
+
+    def answered(body: dict[str, Any]) -> Any:
+        if body["seed"] == 2:
+            assert held.wait(5)
+        return chat("A text.")
+
+    server.answer = answered
+    weights = OpenAI(backend="openai", model="m", base_url=server.url, timeout=9, concurrency=2)
+    told: list[int] = []
+    heard: list[int] = []
+
+    def hear(number: int, _: Completion) -> None:
+        heard.append(number)
+        if len(heard) == 3:  # all but the one that waits for this
+            assert sum(told) == 3 * 3
+            held.set()
+
+    requests = [Request("Sort a list.", seed, chat=True) for seed in range(4)]
+    open_generator(weights).generate(requests, Sampling(max_retries=0), Watch(told.append, hear))
+    assert sorted(heard) == [0, 1, 2, 3]
+    assert heard[-1] == 2
+    assert sum(told) == 4 * 3
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 
@@ -19,6 +22,7 @@ from lib.generate.writing import Progress
 from lib.journal import Journal
 from lib.params.run import resolve
 from lib.progress import Bar
+from tests.servers import answer
 
 SCRIPT = """
 from lib.backends import continuing, llama_cpp_generating
@@ -76,6 +80,55 @@ def test_a_killed_run_loses_only_what_was_being_written(source, engine, small_st
     seeds = {request.seed for request in asked}
     assert not seeds & {one["row"]["seed"] for one in safe}
     assert not journal.exists()
+
+
+class Slow(BaseHTTPRequestHandler):
+    """A server that takes its time for each text, which is the seed that it was asked with."""
+
+    asked: ClassVar[list[int]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append(body["seed"])
+        time.sleep(0.1)
+        choice = {"text": f" This is the text of {body['seed']}.", "finish_reason": "stop"}
+        answer(self, 200, json.dumps({"choices": [choice], "usage": {"completion_tokens": 7}}).encode())
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_so_it_does_with_a_server_whose_texts_are_safe_as_they_arrive(small_study):
+    pytest.importorskip("openai", reason="the openai client is not installed (`make extras`)")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    (small_study / "params" / "served.yaml").write_text(
+        "kind: model\nclass: base\nfamily: served\nstudy: small\n"
+        f'weights: {{backend: openai, model: m, base_url: "{url}", concurrency: 2}}\n'
+        "sampling: {generate: 10, min_characters: 1}\n"
+    )
+    how = {"model": "served", "study": "small"}
+    path = paths.texts("notes", "served")
+    journal = path.with_name(f".{path.name}.journal")
+    running = subprocess.Popen([sys.executable, "-c", SCRIPT.format(given=how)], stderr=subprocess.DEVNULL)
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 4):
+        assert running.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    time.sleep(0.3)  # what was asked for is answered, to nobody
+    before, safe = set(Slow.asked), {one["row"]["seed"] for one in rows_of(journal)}
+    assert safe <= before
+    assert len(safe) >= 3
+    assert len(before - safe) <= 2 + 1  # as many as are asked for at a time; one may have been on its way
+    Slow.asked.clear()
+    generate.generate_texts(resolve("01_generate", how))
+    server.shutdown()
+    server.server_close()
+    assert not set(Slow.asked) & safe
+    rows = generate.read_texts(resolve("01_generate", how))
+    assert len(rows) == 10
+    assert all(row.text == f" This is the text of {row.seed}." for row in rows.itertuples())
 
 
 def test_a_journal_of_another_record_counts_for_nothing(tmp_path):

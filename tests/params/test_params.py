@@ -75,6 +75,12 @@ def test_the_original_flags_are_parameters():
     }
 
 
+def test_a_switch_may_come_as_the_word_that_a_shell_gives():
+    """papermill makes a truth of `True` alone; `-p regenerate true` arrives as a text."""
+    found = check_parameters("01_generate", {"regenerate": "true", "verbose": "FALSE", "model": "true"})
+    assert found == {"regenerate": True, "verbose": False, "model": "true"}
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
