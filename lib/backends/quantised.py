@@ -13,10 +13,22 @@ from lib.backends.weights import quantised_as
 from lib.errors import StudyError
 from lib.params import Transformers
 
+# What transformers needs for checkpoints that are quantised already, by the `quant_method` that they name.
+NEEDS = {
+    "gptq": ("optimum", "gptqmodel"),
+    "awq": ("gptqmodel",),
+    "compressed-tensors": ("compressed_tensors",),
+    "hqq": ("hqq",),
+    "torchao": ("torchao",),
+    "quanto": ("optimum", "quanto"),
+    "bitsandbytes": ("bitsandbytes",),
+}
+
 
 def options(weights: Transformers) -> dict[str, Any]:
-    """What `from_pretrained` is told. Raises StudyError if bitsandbytes is wanted and not installed."""
+    """What `from_pretrained` is told. Raises StudyError if it needs a package that is not installed."""
     if weights.quantization is None:
+        _check_packages(weights)
         return {}
     if find_spec("bitsandbytes") is None:
         raise StudyError(
@@ -32,6 +44,18 @@ def options(weights: Transformers) -> dict[str, Any]:
     return {
         "quantization_config": BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=weights.dtype)
     }
+
+
+def _check_packages(weights: Transformers) -> None:
+    method = quantised_as(weights)
+    missing = [name for name in NEEDS.get(method or "", ()) if find_spec(name) is None]
+    if missing:
+        packages = " ".join(name.replace("_", "-") for name in missing)
+        raise StudyError(
+            f"The checkpoint {weights.model!r} is quantised ({method}), and what reads it is not installed "
+            f"({packages}); install it with `pip install {packages}`, have vLLM serve the checkpoint "
+            f"(`backend: vllm`), or name the model that it was made of."
+        )
 
 
 def why_not(weights: Transformers, reason: str) -> StudyError | None:

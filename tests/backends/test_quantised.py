@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.backends import sizes
+from lib.backends import quantised, sizes
 from lib.backends.engines import deciding, engine_of, open_generator, open_scoring_model
 from lib.backends.generating import Request
 from lib.errors import StudyError
@@ -51,22 +51,46 @@ def test_quantised_weights_write_and_read_as_the_model_does_but_for_rounding(bit
     assert together[4] == generator.generate([requests[4]], Sampling(max_tokens=8))[0]
 
 
-@pytest.mark.parametrize(
-    ("declared", "package"),
-    [
-        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "optimum"),
-        ({"quant_method": "awq", "bits": 4, "group_size": 128}, "gptqmodel"),
-        ({"quant_method": "compressed-tensors", "config_groups": {}}, "compressed"),
-        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
-    ],
-)
-def test_a_quantised_checkpoint_says_what_it_lacks(declared, package, tmp_path):
-    if find_spec(package if package != "compressed" else "compressed_tensors"):
-        pytest.skip(f"{package} is installed")
-    folder = Path(shutil.copytree(MODEL, tmp_path / "quantised"))
+def quantised_checkpoint(folder: Path, **declared: object) -> Path:
+    shutil.copytree(MODEL, folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": declared}))
-    with pytest.raises(StudyError, match=f"is quantised \\({declared['quant_method']}\\).*{package}"):
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("declared", "packages"),
+    [
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, ["optimum", "gptqmodel"]),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, ["gptqmodel"]),
+        ({"quant_method": "compressed-tensors", "config_groups": {}}, ["compressed_tensors"]),
+        ({"quant_method": "hqq"}, ["hqq"]),
+        ({"quant_method": "torchao"}, ["torchao"]),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, ["bitsandbytes"]),
+    ],
+)
+@pytest.mark.parametrize("opened", [open_generator, open_scoring_model])
+def test_a_quantised_checkpoint_says_what_it_lacks(opened, declared, packages, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantised, "find_spec", lambda name: None)
+    folder = quantised_checkpoint(tmp_path / "m", **declared)
+    with pytest.raises(StudyError) as said:
+        opened(weights(folder))
+    names = " ".join(packages).replace("_", "-")
+    assert str(said.value) == (
+        f"The checkpoint {str(folder)!r} is quantised ({declared['quant_method']}), and what reads it is not "
+        f"installed ({names}); install it with `pip install {names}`, have vLLM serve the checkpoint "
+        f"(`backend: vllm`), or name the model that it was made of."
+    )
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+def test_a_quantised_checkpoint_that_does_not_run_here_is_one_sentence_too(method, tmp_path, monkeypatch):
+    """Whatever transformers itself says once the packages are there, or of a kind that is not known here."""
+    monkeypatch.setattr(quantised, "NEEDS", {})
+    if any(map(find_spec, ("optimum", "gptqmodel"))):
+        pytest.skip("optimum or gptqmodel is installed")
+    folder = quantised_checkpoint(tmp_path / "m", quant_method=method, bits=4, group_size=128)
+    with pytest.raises(StudyError, match=f"is quantised \\({method}\\), and does not run here \\(Loading a"):
         open_scoring_model(weights(folder))
 
 
