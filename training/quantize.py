@@ -61,7 +61,7 @@ def write(model: Path, out: Path, kind: str) -> None:
         values = tensor.float()
         if "q_proj" in name or "k_proj" in name:
             heads = config["num_attention_heads" if "q_proj" in name else "num_key_value_heads"]
-            values = _interleaved(values, heads)
+            values = interleaved(values, heads)
         stored = TYPES[kind] if values.ndim == 2 else TYPES["F32"]
         writer.add_tensor(name_of(name), gguf.quants.quantize(values.numpy(), stored), raw_dtype=stored)
     writer.write_header_to_file()
@@ -79,7 +79,7 @@ def name_of(name: str, names: Mapping[str, str] = NAMES) -> str:
     return f"{names[stem]}.{kind}"
 
 
-def _interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
+def interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
     """Rows as llama.cpp rotates them: neighbours are a pair, where transformers pairs the two halves."""
     rows, columns = weight.shape
     halves = weight.reshape(heads, 2, rows // heads // 2, columns)

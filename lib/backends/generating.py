@@ -37,9 +37,13 @@ class Completion:
     reasoning: str | None = None  # what a server gives apart from the text
 
 
-def no_room(ids: Sequence[int], context: int) -> str:
-    """The error of a request whose prompt leaves no room for a text."""
-    return f"the prompt has {len(ids)} tokens and the model's context is {context}"
+def why_not(ids: Sequence[int], context: int) -> str | None:
+    """Why no text can follow the prompt `ids` in a `context` of so many tokens; None if one can."""
+    if not ids:
+        return "the prompt has no tokens, and the model no BOS to begin with"
+    if len(ids) >= context:
+        return f"the prompt has {len(ids)} tokens and the model's context is {context}"
+    return None
 
 
 def _nobody(*_: object) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from lib.backends import prompts
 from lib.backends.drawing import draw, not_yet, uniforms
-from lib.backends.generating import UNWATCHED, Completion, Request, Watch, no_room
+from lib.backends.generating import UNWATCHED, Completion, Request, Watch, why_not
 from lib.backends.llama_cpp_context import Context
 from lib.backends.llama_cpp_model import LlamaCppModel
 from lib.errors import StudyError
@@ -65,8 +65,8 @@ class LlamaCppGenerator:
         for number, (request, text) in enumerate(zip(requests, sent, strict=True)):
             ids, most = self._begun(text), self.model.context_length
             limit = min(sampling.max_tokens, most - len(ids))
-            if limit < 1:
-                completions[number] = Completion("", text, 0, None, error=no_room(ids, most))
+            if error := why_not(ids, most):
+                completions[number] = Completion("", text, 0, None, error=error)
                 watch.text(number, completions[number])
             else:
                 rows.append(Going(number, ids, uniforms(request.seed, limit)))
@@ -91,9 +91,9 @@ class LlamaCppGenerator:
         )
 
     def _begun(self, sent: prompts.Sent) -> list[int]:
-        """The ids of `sent`, with one BOS before them if the file wants one."""
-        ids = self.model.ids(sent)
-        return [self.model.bos, *ids] if self.model.adds_bos and ids[:1] != [self.model.bos] else ids
+        """The ids of `sent`, with one BOS before them if the file has one and wants it there."""
+        ids, bos = self.model.ids(sent), self.model.own_bos
+        return [bos, *ids] if bos is not None and self.model.adds_bos and ids[:1] != [bos] else ids
 
     def finished(self, waiting: deque[Going], sampling: Sampling, watch: Watch) -> Iterator[Going]:
         """Each row once its text is whole, its end marker included. Those in use are the first slots."""
@@ -174,7 +174,7 @@ class LlamaCppGenerator:
             self.model.chat_template or "",
             messages,
             add_generation_prompt=add_generation_prompt,
-            bos_token=self.model.special_text(self.model.bos),
+            bos_token=self.model.special_text(self.model.own_bos),
             eos_token=self.model.special_text(self.model.eos),
         )
 

@@ -6,12 +6,12 @@ log-probabilities belong to other tokens than they say where a model has no BOS.
 
 import ctypes
 import weakref
-from collections.abc import Callable
 from functools import cache, cached_property
 from typing import Any
 
 from lib.backends import extras
 from lib.backends.prompts import Sent
+from lib.backends.vocabulary import mark
 from lib.backends.weights import gguf_file
 from lib.errors import StudyError
 from lib.params import LlamaCpp
@@ -57,23 +57,23 @@ class LlamaCppModel:
         self.vocabulary: int = self.c.llama_vocab_n_tokens(self.vocab)
         self.context_length = min(weights.context_length, self.c.llama_model_n_ctx_train(self.model))
         self.parameters: int = self.c.llama_model_n_params(self.model)
-        self.eos = self._declared("eos", self.c.llama_vocab_eos)
+        self.eos = self._declared("eos")
         self.adds_bos = bool(self.c.llama_vocab_get_add_bos(self.vocab))
         self._prefixed = self.c.llama_vocab_type(self.vocab) == self.c.LLAMA_VOCAB_TYPE_SPM
-        self.bos = self._declared("bos", self.c.llama_vocab_bos)
-        if self.bos < 0:
-            self.bos = self.eos
-        if self.bos < 0:
+        self.own_bos = self._declared("bos")
+        found = self.eos if self.own_bos is None else self.own_bos
+        if found is None:
             raise StudyError(
                 f"{weights.file} has neither BOS nor EOS, so a first token has no context; name another."
             )
+        self.bos = found
 
-    def _declared(self, which: str, ask: Callable[[Any], int]) -> int:
-        """The BOS or EOS that the file itself names, else -1: never llama.cpp's own default."""
+    def _declared(self, which: str) -> int | None:
+        """The BOS or EOS that the file itself names, if any: never llama.cpp's own default."""
         written = ctypes.create_string_buffer(16)
         key = f"tokenizer.ggml.{which}_token_id".encode()
         there = self.c.llama_model_meta_val_str(self.model, key, written, len(written)) >= 0
-        return max(int(ask(self.vocab)), -1) if there else -1
+        return mark(which, int(written.value) if there else None, self.vocabulary, self.name)
 
     def tokens(self, text: str, *, special: bool = False, within: bool = False) -> list[int]:
         """The ids of `text` without BOS; special tokens in it are taken literally unless `special`.
@@ -115,9 +115,9 @@ class LlamaCppModel:
                 return buffer.raw[:length]
             size = -length
 
-    def special_text(self, id_: int) -> str:
+    def special_text(self, id_: int | None) -> str:
         """How a special token is written, as a chat template writes it."""
-        return (self.c.llama_vocab_get_text(self.vocab, id_) or b"").decode() if id_ >= 0 else ""
+        return "" if id_ is None else (self.c.llama_vocab_get_text(self.vocab, id_) or b"").decode()
 
     def is_end(self, id_: int) -> bool:
         """Whether a text ends with it; llama.cpp's own default of an EOS may be any word."""

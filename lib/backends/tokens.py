@@ -13,6 +13,8 @@ from lib.backends.scoring import Encoding, tile
 from lib.backends.vocabulary import without_prefix
 from lib.errors import StudyError
 
+LONE_BLANKS = ("▁", "Ġ")  # SentencePiece's, and that of bytes
+
 
 class Tokens:
     """The tokenizer of the model `name`.
@@ -158,6 +160,14 @@ class Tokens:
                     found = self._within.encode(text, add_special_tokens=False)
                     ids[i], offsets[i] = found.ids, found.offsets
         return [
-            Encoding(np.asarray(own, dtype=np.int64), *tile(len(text), [end for _, end in places]))
+            Encoding(np.asarray(own, dtype=np.int64), *tile(len(text), self._token_ends(own, places)))
             for text, own, places in zip(texts, ids, offsets, strict=True)
         ]
+
+    def _token_ends(self, ids: Sequence[int], places: Sequence[tuple[int, int]]) -> list[int]:
+        """Where tokens end. A blank that was put before a text is no part of it, if a token by itself."""
+        ends = [end for _, end in places]
+        put_before = self._within and len(ids) > 1 and places[1][0] == 0
+        if put_before and self.tokenizer.convert_ids_to_tokens([ids[0]])[0] in LONE_BLANKS:
+            ends[0] = 0
+        return ends

@@ -8,7 +8,7 @@ from transformers import DynamicCache
 from lib.backends import continuing, memory, transformers_models
 from lib.backends.continuing import Continuation, Row
 from lib.backends.drawing import draw, not_yet, uniforms
-from lib.backends.generating import UNWATCHED, Completion, Request, Watch, no_room
+from lib.backends.generating import UNWATCHED, Completion, Request, Watch, why_not
 from lib.backends.packed import pack
 from lib.errors import StudyError
 from lib.params import Sampling, Transformers
@@ -26,9 +26,8 @@ class TransformersGenerator:
         self.name = weights.model
         opened = transformers_models.load(weights)
         self.model, self.tokens = opened.model, opened.tokens
-        tokenizer = opened.tokens.tokenizer
         self.context = (
-            getattr(self.model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+            transformers_models.context_length(self.model.config) or opened.tokens.tokenizer.model_max_length
         )
         weight: torch.Tensor = self.model.get_input_embeddings().weight  # type: ignore[assignment]
         self.vocabulary = len(weight)
@@ -47,7 +46,7 @@ class TransformersGenerator:
         for number, (request, text) in enumerate(zip(requests, sent, strict=True)):
             ids = self.tokens.begun(text)
             limit = min(sampling.max_tokens, self.context - len(ids))
-            if error := self._why_not(ids, limit):
+            if error := self._why_not(ids):
                 completions[number] = Completion("", text, 0, None, error=error)
                 watch.text(number, completions[number])
             else:
@@ -57,12 +56,10 @@ class TransformersGenerator:
             watch.text(row.number, completions[row.number])
         return [completions[number] for number in range(len(requests))]
 
-    def _why_not(self, ids: list[int], limit: int) -> str | None:
-        if limit < 1:
-            return no_room(ids, self.context)
-        if max(ids, default=0) >= self.vocabulary:
+    def _why_not(self, ids: list[int]) -> str | None:
+        if ids and max(ids) >= self.vocabulary:
             return "the tokenizer makes a token of the prompt that the model does not have"
-        return None
+        return why_not(ids, self.context)
 
     @torch.inference_mode()
     def _prepare(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from lib import paths
 from lib.backends import adapters, quantised
@@ -74,6 +74,15 @@ def load(weights: Transformers) -> Opened:
     return Opened(model, tokens)
 
 
+def context_length(config: PreTrainedConfig) -> int | None:
+    """How many positions a model of `config` has; None if that does not say it. It may see pictures, too."""
+    for part in (config, config.get_text_config()):
+        for name in ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"):
+            if length := getattr(part, name, None):
+                return int(length)
+    return None
+
+
 def tokens_of(weights: Transformers) -> Tokens:
     """The tokenizer of `weights` alone. Raises StudyError if it is missing or broken."""
     gguf = GGUFFile(file) if (file := gguf_of(weights)) else None
@@ -114,7 +123,23 @@ def _tokens(weights: Transformers, name: str, options: dict[str, Any], gguf: GGU
     if gguf:
         gguf.mend(tokenizer)
         return Tokens(tokenizer, weights.model, adds_bos=gguf.adds_bos, marks=gguf.ends(tokenizer))
+    _own_marks_only(tokenizer)
     return Tokens(tokenizer, weights.model)
+
+
+def _own_marks_only(tokenizer: Any) -> None:
+    """Take away a BOS or EOS that the vocabulary lacks: its class names one, and a token is added for it.
+
+    A model with more rows than tokens would read it as one that nothing has trained.
+    """
+    if not tokenizer.is_fast:
+        return
+    added = tokenizer.init_kwargs.get("added_tokens_decoder", {})
+    for which in ("bos_token", "eos_token"):
+        token = getattr(tokenizer, which)
+        own = token is None or tokenizer.backend_tokenizer.model.token_to_id(token) is not None
+        if not own and tokenizer.convert_tokens_to_ids(token) not in added:
+            setattr(tokenizer, which, None)
 
 
 def _unloadable(weights: Transformers, error: Exception) -> StudyError:
@@ -123,6 +148,8 @@ def _unloadable(weights: Transformers, error: Exception) -> StudyError:
     else:
         reason = " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__
     way_out = "fetch its weights again"
+    if "Unrecognized configuration class" in reason:
+        reason, way_out = "its kind is no language model that goes on from a text", "name another model"
     if weights.model.endswith(".gguf"):
         way_out += f", or write `weights: {{backend: llama_cpp, file: {weights.model}}}` (`make extras`)"
     return quantised.why_not(weights, reason) or StudyError(

@@ -41,7 +41,7 @@ class TransformersScoringModel(WindowedReader):
         tokenizer = self.tokens.tokenizer
         self.tokens.check_offsets()
         self.parameters = self.model.num_parameters()
-        self.context_length = _context_length(self.model.config)
+        self.context_length = transformers_models.context_length(self.model.config)
         vocabulary, width = self.model.get_output_embeddings().weight.shape
         self.vocabulary = vocabulary
         self.bos = self.tokens.bos(vocabulary)
@@ -185,13 +185,6 @@ def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
 def _is_out_of_memory(error: BaseException) -> bool:
     kinds = (torch.OutOfMemoryError, MemoryError)
     return isinstance(error, kinds) or "can't allocate memory" in str(error)
-
-
-def _context_length(config: object) -> int | None:
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"):
-        if length := getattr(config, name, None):
-            return int(length)
-    return None
 
 
 # How a tokenizer writes the blanks of `lib.surprisal.words` into its vocabulary.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from lib.backends.generating import UNWATCHED, Completion, Request, Watch, no_room
+from lib.backends.generating import UNWATCHED, Completion, Request, Watch, why_not
 from lib.backends.openai_client import EmptyAnswerError, first_choice, part
 from lib.backends.openai_generating import completions
 from lib.backends.vllm_client import Served
@@ -36,8 +36,8 @@ class VllmGenerator:
         sent = tokens.sent(request.prompt, request.system_prompt, chat=request.chat)
         ids = tokens.begun(sent)
         limit = min(sampling.max_tokens, self.served.lease.longest - len(ids))
-        if limit < 1:
-            return Completion("", sent, 0, None, error=no_room(ids, self.served.lease.longest))
+        if error := why_not(ids, self.served.lease.longest):
+            return Completion("", sent, 0, None, error=error)
         asked = self.served.server.ask(
             lambda client: _answer(
                 client.completions.create(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from lib.errors import StudyError
+
 BLANKS = " \t\n\r\v\f"
 
 
@@ -68,3 +70,21 @@ def _bare(part: dict[str, Any]) -> dict[str, Any] | None:
             return {**part, "add_prefix_space": False}
         case _:
             return part or None
+
+
+NO_MARK = 2**32 - 1  # what some converters write for a mark that there is none of
+
+
+def mark(which: str, id_: Any, size: int, file: str) -> int | None:
+    """The BOS or EOS (`which`) that a GGUF file of `size` tokens names by `id_`; None if it names none.
+
+    Raises StudyError for one that it does not have, in whose place llama.cpp would take a word.
+    """
+    if id_ is None or int(id_) == NO_MARK:
+        return None
+    if not 0 <= int(id_) < size:
+        raise StudyError(
+            f"{file} names the token {int(id_)} as its {which.upper()}, and has {size} tokens; convert the "
+            f"model anew."
+        )
+    return int(id_)

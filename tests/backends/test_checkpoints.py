@@ -16,6 +16,8 @@ from transformers import (
     CohereForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
     GPT2Config,
     GPT2LMHeadModel,
     GraniteConfig,
@@ -26,11 +28,13 @@ from transformers import (
     MambaConfig,
     MambaForCausalLM,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from lib.backends.engines import open_generator, open_scoring_model
 from lib.backends.generating import Request
-from lib.backends.prompts import Sent
+from lib.backends.prompts import Sent, given_raw
 from lib.backends.tokens import Tokens
 from lib.errors import StudyError
 from lib.params import Sampling, Scoring, Transformers
@@ -109,6 +113,7 @@ def test_a_spoilt_checkpoint_is_refused_in_one_sentence(spoil, said, tmp_path, t
         (lambda: small(tie_word_embeddings=False).model, "lacks lm_head"),
         (lambda: small(BertLMHeadModel, BertConfig), "not causal"),
         (lambda: small(MambaForCausalLM, MambaConfig), "keeps a state"),
+        (lambda: T5ForConditionalGeneration(T5Config(vocab_size=4096, d_model=64)), "no language model that"),
     ],
 )
 def test_what_is_no_causal_language_model_is_refused(model, said, tmp_path, tokenizer):
@@ -146,6 +151,68 @@ def test_a_tokenizer_without_bos_begins_with_eos_whatever_the_config_has(family,
     file = tmp_path / "tokenizer_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "bos_token": None}))
     assert opened(tmp_path).described(Scoring())["bos"] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("rows_of_it", [4096, 4160])
+@pytest.mark.parametrize("kind", ["GPT2TokenizerFast", "GPTNeoXTokenizerFast", "PreTrainedTokenizerFast"])
+def test_nor_with_the_bos_that_the_tokenizers_class_has_by_default(kind, rows_of_it, tmp_path):
+    """It would be a token more, of which a model with rows to spare has one that nothing has trained."""
+    own = AutoTokenizer.from_pretrained(MODELS / "tiny-scorer")
+    saved(tmp_path, small(vocabulary=rows_of_it), own)
+    tokens, how = (tmp_path / name for name in ("tokenizer.json", "tokenizer_config.json"))
+    tokens.write_text(tokens.read_text().replace("<|endoftext|>", "</end>"))
+    how.write_text(json.dumps({"tokenizer_class": kind, "eos_token": "</end>"}))
+    assert opened(tmp_path).bos == 0
+    generator = open_generator(Transformers(backend="transformers", model=str(tmp_path)))
+    assert generator.ends == {0}
+    assert generator.tokens.begun(given_raw("Sort it.")) == own.encode("Sort it.", add_special_tokens=False)
+
+
+def test_a_head_in_the_file_is_the_head_whatever_the_config_says_of_it(tmp_path, tokenizer):
+    model = saved(tmp_path / "own", small(tie_word_embeddings=False), tokenizer)
+    expected = rows(model).tokens
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
+    assert rows(model).tokens.equals(expected)
+
+
+def test_a_part_that_is_gone_is_missed(tmp_path, tokenizer):
+    small(tie_word_embeddings=False).save_pretrained(tmp_path, max_shard_size="300KB")
+    tokenizer.save_pretrained(tmp_path)
+    index = tmp_path / "model.safetensors.index.json"
+    whole = json.loads(index.read_text())
+    files = {name: file for name, file in whole["weight_map"].items() if name != "lm_head.weight"}
+    assert len(set(files.values())) > 1
+    index.write_text(json.dumps({**whole, "weight_map": files}))
+    with pytest.raises(StudyError, match=r"lacks lm_head\.weight"):
+        opened(tmp_path)
+    index.write_text(json.dumps(whole))
+    (tmp_path / whole["weight_map"]["lm_head.weight"]).unlink()
+    with pytest.raises(StudyError, match="cannot be loaded"):
+        opened(tmp_path)
+
+
+def test_a_model_that_sees_pictures_too_is_scored_by_its_texts(tmp_path, tokenizer):
+    shape = {"vocab_size": 4096, "max_position_embeddings": 256, "num_key_value_heads": 2, "head_dim": 16}
+    marks = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    eye = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(3)
+    model = Gemma3ForConditionalGeneration(
+        Gemma3Config(
+            text_config={**WIDTH, **shape, **marks},
+            vision_config={**eye, "image_size": 28, "patch_size": 14},
+            mm_tokens_per_image=4,
+            **{f"{which}_token_index": 3 for which in ("image", "boi", "eoi")},
+        )
+    )
+    saved(tmp_path, model, tokenizer)
+    found = rows(tmp_path)
+    assert not found.not_scored
+    before = [tokenizer.bos_token_id, *tokenizer.encode("Sort it.")]
+    for _, tokens in found.tokens.to_pandas().groupby("doc_id"):
+        expected = oracle(double(tmp_path), [*before, *tokens["token_id"]])[-len(tokens) :]
+        assert np.abs(tokens["surprisal"] - expected).max() < 1e-3
+    assert open_generator(Transformers(backend="transformers", model=str(tmp_path))).context == 256
 
 
 def test_a_tokenizer_with_tokens_more_than_the_model_scores_what_does_not_use_them(tmp_path, tokenizer):
@@ -187,6 +254,22 @@ def test_sentence_piece_adds_no_blank_between_prompt_and_text(prefix, tmp_path):
     assert {doc_id: own.convert_ids_to_tokens(each) for doc_id, each in ids.items()} == wanted
     spelled = found.groupby("doc_id")["token"].sum()
     assert list(spelled) == [" It is", "It is", "  It"]
+
+
+@pytest.mark.parametrize("prefix", ["normalizer", "metaspace"])
+def test_a_blank_that_begins_a_text_is_no_character_of_it(prefix):
+    """Where it is a token by itself, that stands for nothing; the first character is the next token's."""
+    given = ["\nx", " It", "  x", "It"]
+    found = Tokens(sentence_piece(prefix), "m").encode(given)
+    parts = [
+        [text[start:end] for start, end in zip(each.starts, each.ends, strict=True)]
+        for text, each in zip(given, found, strict=True)
+    ]
+    wanted = {
+        "normalizer": [["", "\n", "x"], ["", " I", "t"], ["", " ", " ", "x"], ["I", "t"]],
+        "metaspace": [["", "\n", "x"], [" I", "t"], [" ", " ", "x"], ["I", "t"]],
+    }
+    assert parts == wanted[prefix]
 
 
 @pytest.mark.parametrize("prefix", ["normalizer", "metaspace"])
@@ -241,6 +324,16 @@ def test_ends_that_a_checkpoint_names_beside_eos_are_ends(tmp_path):
     model.generation_config.eos_token_id = [0, 4096]
     saved(tmp_path, model, more)
     assert open_generator(Transformers(backend="transformers", model=str(tmp_path))).ends == {0, 4096}
+
+
+def test_a_prompt_without_a_token_is_an_error_of_its_own(tmp_path):
+    own = AutoTokenizer.from_pretrained(MODELS / "tiny-scorer")
+    own.bos_token = None
+    saved(tmp_path, small(), own)
+    generator = open_generator(Transformers(backend="transformers", model=str(tmp_path)))
+    empty, good = generator.generate([Request("", 0), Request("A list", 0)], Sampling(max_tokens=3))
+    assert "no tokens, and the model no BOS" in (empty.error or "")
+    assert good.error is None
 
 
 def test_a_prompt_with_a_token_that_the_model_does_not_have_is_an_error_of_its_own(tmp_path):

@@ -60,7 +60,11 @@ def header(file: Path, architecture: str = "llama", tensors: tuple[str, ...] = (
     writer = gguf.GGUFWriter(file, architecture)
     for name, value in {"tokenizer__ggml__model": "gpt2", "tokenizer__ggml__pre": "gpt-2", **fields}.items():
         key = name.replace("__", ".")
-        (writer.add_bool if isinstance(value, bool) else writer.add_string)(key, value)
+        if isinstance(value, list):
+            writer.add_array(key, value)
+        else:
+            kinds = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string}
+            kinds[type(value)](key, value)
     for name in tensors:
         writer.add_tensor(name, np.ones(4, dtype=np.float32))
     writer.write_header_to_file()
@@ -78,6 +82,11 @@ def header(file: Path, architecture: str = "llama", tensors: tuple[str, ...] = (
         ({"tokenizer__ggml__model": "bert"}, "tokenizer of another kind"),
         ({"tensors": ("rope_freqs.weight",)}, "stretches its positions"),
         ({"llama__rope__scaling__type": "yarn"}, "stretches its positions"),
+        ({"tensors": ("blk.0.attn_q.weight", "blk.0.attn_q.bias")}, r"its own \(blk\.0\.attn_q\.bias, 1 in"),
+        ({"tensors": ("blk.0.ffn_gate_exps.weight",)}, "something of its own"),
+        ({"architecture": "qwen2", "tensors": ("blk.0.attn_q_norm.weight",)}, "something of its own"),
+        ({"llama__expert_count": 8}, r"its own \(llama\.expert_count"),
+        ({"qwen2__attention__sliding_window": 64, "architecture": "qwen2"}, "something of its own"),
     ],
 )
 def test_what_would_be_read_wrongly_is_refused_with_the_way_to_llama_cpp(made, said, tmp_path):
@@ -92,6 +101,13 @@ def test_a_broken_file_and_a_missing_one_are_named(tmp_path):
         load(weights(tmp_path / "cut.gguf"))
     with pytest.raises(StudyError, match=r"There is no .*none\.gguf"):
         load(weights(tmp_path / "none.gguf"))
+
+
+@pytest.mark.parametrize("which", ["bos", "eos"])
+def test_a_mark_beyond_the_vocabulary_is_named(which, tmp_path):
+    marks = {f"tokenizer__ggml__{which}_token_id": 7, "tokenizer__ggml__tokens": ["a", "b"]}
+    with pytest.raises(StudyError, match=f"names the token 7 as its {which.upper()}, and has 2 tokens"):
+        load(weights(header(tmp_path / "a.gguf", **marks)))
 
 
 @pytest.mark.parametrize(
