@@ -53,9 +53,9 @@ class Context:
             )
         return context
 
-    def forget(self, sequence: int = 0) -> None:
-        """Let a new text begin in the place of `sequence`."""
-        self.c.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+    def forget(self, sequence: int = 0, begin: int = -1) -> None:
+        """Let a new text begin in the place of `sequence`, or it go on anew from the position `begin`."""
+        self.c.llama_memory_seq_rm(self._memory, sequence, begin, -1)
 
     def move(self, source: int, target: int) -> None:
         """Let the text of sequence `source` go on as `target`, whose own is forgotten."""

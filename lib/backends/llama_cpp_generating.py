@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from lib.backends import prompts
@@ -16,7 +17,9 @@ from lib.errors import StudyError
 from lib.params import LlamaCpp, Sampling
 
 SLOTS: tuple[int, ...] = (16, 8, 4, 1)  # texts that are written at once: as many of these as have room
-ROWS = 8  # a step has a multiple of so many rows: the products of a row are then always made in one way
+ROWS = 8  # steps of a multiple of so many rows give a row the same bits, as far as is known
+TRIED = (1, 2, 3, 4, 5, 6, 12)  # numbers of rows, of which it is tried whether they do, too
+ALONE = 256  # from this position on a single row's attention is summed in another way
 BYTES_OF_CACHE = 1 << 32  # keys and values of all slots, at most
 
 
@@ -48,8 +51,8 @@ class LlamaCppGenerator:
     def __init__(self, weights: LlamaCpp) -> None:
         self.model = LlamaCppModel(weights)
         self.slots = slots_for(self.model)
-        self.rows = min(ROWS, self.slots)
         self._context: Context | None = None
+        self._multiple = ROWS  # of which a step's rows are one, in this context
 
     @cached_property
     def ends(self) -> list[int]:
@@ -132,10 +135,11 @@ class LlamaCppGenerator:
         """A context with a slot for each of `rows`, as far as there may be so many, and room for all."""
         length = max(len(row.ids) + len(row.numbers) for row in rows)
         # Processors multiply a row as they do whatever the number of rows; of GPUs that is not known.
-        slots = self.slots if self.model.on_gpu else min(self.slots, _rounded(len(rows), self.rows))
+        slots = self.slots if self.model.on_gpu else min(self.slots, _rounded(len(rows), ROWS))
         if self._context is None or self._context.length < length or self._context.sequences < slots:
             self._context = None  # its memory goes before the other's is taken
             self._context = Context(self.model, _rounded(length, 256), slots)
+            self._multiple = slots if self.model.on_gpu else fewest_rows(self._context)
         return self._context
 
     def _read(self, row: Going, slot: int) -> Going:
@@ -151,11 +155,13 @@ class LlamaCppGenerator:
     def _logits(self, going: Sequence[Going]) -> torch.Tensor:
         """One step of all rows, [rows, v]: the last token of each is read, its next one foretold.
 
-        Slots that are empty take part where there would not be a multiple of `ROWS`.
+        Slots that are empty take part where too few rows would give each other bits.
         """
         context = self._context
         assert context is not None
-        rows = context.sequences if self.model.on_gpu else _rounded(len(going), self.rows)
+        rows = _rounded(len(going), self._multiple)
+        if rows == 1 < context.sequences and going[0].position >= ALONE:
+            rows = 2
         for slot in range(len(going), rows):
             context.forget(slot)
         empty = rows - len(going)
@@ -177,6 +183,27 @@ class LlamaCppGenerator:
             bos_token=self.model.special_text(self.model.own_bos),
             eos_token=self.model.special_text(self.model.eos),
         )
+
+
+def fewest_rows(context: Context) -> int:
+    """The number, at most `ROWS`, of whose multiples a step must be for its rows to be the same in all.
+
+    Found by trial, for llama.cpp has products of its own for every kind of weights and of processor, some of
+    which take several rows at once. The more empty rows a step can do without, the faster is a single text.
+    """
+    most, tried = min(ROWS, context.sequences), [rows for rows in TRIED if rows < context.sequences]
+    ids = (np.arange(2 * context.sequences) * 7919 % context.opened.vocabulary).reshape(-1, 2).tolist()
+
+    def step(rows: int) -> np.ndarray:
+        for slot in range(rows):
+            context.forget(slot)
+            context.logits(ids[slot][:1], 0, 1, slot)
+        return context.step([second for _, second in ids[:rows]], [1] * rows).copy()
+
+    whole = step(most)
+    other = {rows for rows in tried if not np.array_equal(step(rows)[:most], whole[:rows])}
+    alike = (rows for rows in (1, 2, 4) if rows < most and not any(each % rows == 0 for each in other))
+    return next(alike, most)
 
 
 def slots_for(model: LlamaCppModel) -> int:

@@ -12,6 +12,7 @@ from lib import paths
 from lib.backends import extras, llama_cpp_generating, llama_cpp_model, llama_cpp_probe
 from lib.backends.engines import deciding, identity, open_generator, open_scoring_model
 from lib.backends.generating import Request, Watch
+from lib.backends.llama_cpp_context import Context
 from lib.errors import StudyError
 from lib.generate import texts as generate
 from lib.params import LlamaCpp, Sampling, Scoring, Transformers
@@ -116,19 +117,22 @@ KINDS = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1":
 KINDS |= {"Q3_K_M": 12, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "IQ4_NL": 25, "BF16": 32}
 
 
-@needs_llama_cpp
-@pytest.mark.parametrize("kind", KINDS)
-def test_products_of_every_kind_give_a_text_the_same_in_any_company(kind, f32, tmp_path):
-    """Alone, in every slot, beside few and beside many: llama.cpp multiplies in another way for each kind."""
+def quantised(source: Path, file: Path, kind: str) -> Path:
     import ctypes
 
     import llama_cpp.llama_cpp as c
 
-    file = tmp_path / "quantised.gguf"
     how = c.llama_model_quantize_default_params()
     how.ftype, how.nthread = KINDS[kind], 1
-    assert c.llama_model_quantize(str(f32).encode(), str(file).encode(), ctypes.byref(how)) == 0
-    generator = open_generator(gguf(file))
+    assert c.llama_model_quantize(str(source).encode(), str(file).encode(), ctypes.byref(how)) == 0
+    return file
+
+
+@needs_llama_cpp
+@pytest.mark.parametrize("kind", KINDS)
+def test_products_of_every_kind_give_a_text_the_same_in_any_company(kind, f32, tmp_path):
+    """Alone, in every slot, beside few and beside many: llama.cpp multiplies in another way for each kind."""
+    generator = open_generator(gguf(quantised(f32, tmp_path / "quantised.gguf", kind)))
     assert generator.slots == 16
     sampling = Sampling(max_tokens=24, temperature=1.0)
     mine = [Request(prompt, seed) for seed, prompt in enumerate(PROMPTS)]
@@ -139,6 +143,30 @@ def test_products_of_every_kind_give_a_text_the_same_in_any_company(kind, f32, t
             found = generator.generate(requests, sampling)
             texts = {r.seed: completion.text for r, completion in zip(requests, found, strict=True)}
             assert [texts[request.seed] for request in mine] == alone, beside
+
+
+@needs_llama_cpp
+@pytest.mark.parametrize("kind", ["Q4_1", "Q8_0"])
+def test_a_step_has_no_more_empty_rows_than_its_products_need(kind, f32, tmp_path, monkeypatch):
+    """A long text alone is that of a crowd, whose attention has more threads than one row to share."""
+    monkeypatch.setattr("lib.machine.threads", lambda: 2)
+    generator = open_generator(gguf(quantised(f32, tmp_path / "quantised.gguf", kind)))
+    rows: list[int] = []
+    plain = Context.step
+
+    def step(self, ids, positions):
+        rows.append(len(ids))
+        return plain(self, ids, positions)
+
+    monkeypatch.setattr(Context, "step", step)
+    sampling = Sampling(max_tokens=400, min_tokens=400, temperature=1.0)
+    alone = generator.generate([Request(PROMPTS[0], 0)], sampling)
+    fewest = generator._multiple
+    assert fewest in (1, 2, 4, 8)
+    alone_to, later = rows[-400 : -400 + 200], rows[-100:]
+    assert (set(alone_to), set(later)) == ({fewest}, {max(fewest, 2)})
+    crowd = [Request(PROMPTS[i % 3], i) for i in range(10)]
+    assert generator.generate(crowd, sampling)[0] == alone[0]
 
 
 @needs_llama_cpp
