@@ -4,7 +4,6 @@ from lib.backends import sizes
 from lib.backends import weights as files
 from lib.backends.engine import Engine, Needs
 from lib.backends.generating import Generator
-from lib.backends.llama_cpp_model import offloads
 from lib.backends.scoring import Reader
 from lib.params import LlamaCpp, Transformers
 
@@ -29,6 +28,8 @@ def _exact(weights: LlamaCpp) -> Transformers | None:
 
 
 def _needs(weights: LlamaCpp) -> Needs:
+    from lib.backends.llama_cpp_model import offloads
+
     size = sizes.of_llama_cpp(weights)
     gpus = int(weights.gpu_layers != 0 and offloads())
     return Needs(size, besides=min(CACHE, CACHE_OF_WEIGHTS * size), gpus=gpus)
