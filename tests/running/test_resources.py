@@ -62,6 +62,17 @@ def test_gpus_that_a_job_takes():
     assert resources.memory_of(served) > resources.memory_of(declared)
 
 
+def test_what_is_served_is_ranked_writers_first(small_study):
+    assert resources.served(load_study("small")) == {}
+    ranks = {"tiny-base": 3, "tiny-rlhf": 2, "tiny-scorer": 1}
+    served = {name: Vllm(backend="vllm", model=f"data/models/{name}") for name in ranks}
+    for name, weights in served.items():
+        file = paths.source_file(name)
+        declared = yaml.safe_load(file.read_text()) | {"weights": {"backend": "vllm", "model": weights.model}}
+        file.write_text(yaml.safe_dump(declared))
+    assert resources.served(load_study("small")) == {served[name]: rank for name, rank in ranks.items()}
+
+
 def test_costs_are_tokens_by_measured_speed(small_study):
     study = load_study("small")
     table = cost.table(study).set_index("model")
