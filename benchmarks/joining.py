@@ -21,6 +21,7 @@ from graph import BODY, REPOSITORY, project
 
 sys.path.append(str(REPOSITORY))
 from lib.backends import engines
+from lib.generate import rows
 from lib.generate.texts import generate_texts, write_shard
 from lib.params.run import resolve
 from lib.surprisal.scoring import score_shard, score_texts
@@ -66,6 +67,7 @@ def main() -> None:
         return
     # What shards write is not what is measured.
     os.fsync, ToyModel.at_once = lambda _: None, 10_000  # type: ignore[assignment]
+    rows.cut_repetition = lambda prompt, answer: ("", answer)
     os.environ["TQDM_DISABLE"] = "1"
     print("| texts | join of | shards | seconds | peak memory, MB |\n|---|---|---|---|---|")
     for texts in given.texts:

@@ -98,7 +98,8 @@ def written_rows(
             rows[task] = {**blank(run, task), **found[task], "retries": earlier + 1 + found[task]["retries"]}
         # What the journal had, the bar has not seen.
         done = [task for task in pending if rows[task]["status"] != "short" or attempt == attempts - 1]
-        bar.update(len([task for task in done if task not in set(missing)]))
+        anew = set(missing)
+        bar.update(len([task for task in done if task not in anew]))
         pending = [task for task in pending if rows[task]["status"] == "short"]
         if not pending:
             break
