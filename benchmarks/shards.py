@@ -1,11 +1,11 @@
 """What shards cost and gain: a part of the demo study in 1, 2 and 4 shards, here and on a Slurm of two nodes.
 
-python benchmarks/shards.py [--shards 1 2 4] [--slurm] [--texts 60]
+python benchmarks/shards.py [--shards 1 2 4] [--slurm] [--texts 60] [--models tiny-base]
 taskset -c 0 python benchmarks/shards.py --shards 1      the same with one core
 
-People and two of the demo's models on `--texts` of its openings, by one scorer: from nothing to texts,
-surprisals, words and measures. The data files must be the same bytes every time. Slurm is one of two nodes
-on this machine (`tests/cluster/loopback.py`), each with a core.
+People and two of the demo's models (or `--models`) on `--texts` of its openings, by one scorer: from nothing
+to texts, surprisals, words and measures. The data files must be the same bytes every time. Slurm is one of
+two nodes on this machine (`tests/cluster/loopback.py`), each with a core.
 """
 
 import argparse
@@ -32,16 +32,16 @@ MODELS = ("tiny-base", "tiny-rlhf")
 STUDY = "part"
 
 
-def declare(root: Path, texts: int) -> None:
+def declare(root: Path, texts: int, models: list[str]) -> None:
     project(root)
-    for name in MODELS:
+    for name in models:
         file = root / "params" / f"{name}.yaml"
         declared = yaml.safe_load(file.read_text())
         declared["sampling"]["generate"] = texts
         file.write_text(yaml.safe_dump(declared))
     study = {
         "title": "A part of the demo",
-        "sources": ["human", *MODELS],
+        "sources": ["human", *models],
         "datasets": ["pydocs"],
         "scorers": ["tiny-scorer"],
     }
@@ -52,11 +52,11 @@ def declare(root: Path, texts: int) -> None:
     (root / "profiles" / "loopback" / "config.yaml").write_text(yaml.safe_dump(profile))
 
 
-def once(root: Path, shards: int, slurm: bool) -> tuple[float, str]:
+def once(root: Path, models: list[str], shards: int, slurm: bool) -> tuple[float, str]:
     """Seconds from nothing to measures, and a hash of the data."""
     for name in ("data/documents", "data/texts", "data/surprisals", "data/words", "data/uid", ".snakemake"):
         shutil.rmtree(root / name, ignore_errors=True)
-    files = [paths.uid("tiny-scorer", "pydocs", source) for source in ("human", *MODELS)]
+    files = [paths.uid("tiny-scorer", "pydocs", source) for source in ("human", *models)]
     profile = load_profile("loopback") if slurm else None
     command = snakemake_command(STUDY, load_study(STUDY), shards, profile, files)
     begun = perf_counter()
@@ -72,12 +72,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shards", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--texts", type=int, default=60)
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--slurm", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         root = Path(folder).resolve()
         os.environ["STUDY_ROOT"] = str(root)
-        declare(root, arguments.texts)
+        declare(root, arguments.texts, arguments.models)
         if arguments.slurm:
             sys.path.append(str(REPOSITORY))
             loopback = importlib.import_module("tests.cluster.loopback")
@@ -85,7 +86,7 @@ def main() -> None:
         where = "Slurm, two nodes" if arguments.slurm else f"here, {machine.processors()} cores"
         print("| where | shards | seconds | data |\n|---|---|---|---|")
         for shards in arguments.shards:
-            seconds, data = once(root, shards, arguments.slurm)
+            seconds, data = once(root, arguments.models, shards, arguments.slurm)
             print(f"| {where} | {shards} | {seconds:.0f} | {data} |", flush=True)
 
 
