@@ -110,9 +110,10 @@ def processors(weights):
 
 
 def needs(weights):
-    """The resources of a job that opens `weights`."""
+    """The resources of a job that opens `weights`, and holds the texts that it writes or reads."""
+    opened = need(resources.memory_of, weights, resources.READING)
     return {
-        "mem_mb": need(lambda asked: min(resources.memory_of(asked), MEMORY), weights, resources.READING),
+        "mem_mb": lambda wildcards: min(opened(wildcards) + resources.held(study, wildcards.source), MEMORY),
         "gpu": need(lambda asked: min(resources.gpus_of(asked), GPUS), weights, 0),
     }
 

@@ -242,6 +242,7 @@ def _write(
     shards = [Journal(shard, made) for shard in _shards(path)]
     for shard in shards:
         journal.rows |= shard.rows
+        shard.rows.clear()  # there may be very many
     with agreed.upon(_choices(path)) as chosen:
         generator = open_generator(model.weights)
     missing = [task for task in tasks if task.key not in kept]

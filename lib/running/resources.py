@@ -7,6 +7,7 @@ from lib.params import Model, Source, Study, Vllm, Weights, load_scorer, load_so
 
 LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is loaded
 READING = 800  # MB of a job that opens no model
+KB_PER_WRITTEN = 6  # of what steps 01 and 02 hold of each text, short ones
 KB_PER_TEXT = 4  # of what step 04 and reports hold of each text
 BATCH = 600  # MB of activations and logits of a batch, measured with the demo's models
 SPARE = 1.2  # of the weights: what is packed or converted stands beside them for a while
@@ -41,6 +42,11 @@ def served(study: Study) -> dict[Weights, int]:
     weights = [getattr(each, "weights", None) for each in declared]
     distinct = dict.fromkeys(each for each in weights if isinstance(each, Vllm))
     return {each: len(distinct) - number for number, each in enumerate(distinct)}
+
+
+def held(study: Study, source: str) -> int:
+    """MB of the texts of `source` on one dataset, as a job has them that writes or scores them."""
+    return 0 if study.imported else KB_PER_WRITTEN * texts_of(study, load_source(source)) // 1000
 
 
 def reading(study: Study, sources: Iterable[str]) -> int:
