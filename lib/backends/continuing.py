@@ -207,17 +207,23 @@ class Continuation:
             self.ids[slot], self.lengths[slot] = ids[-1], len(ids) - 1
 
     def _together(self, slots: Sequence[int]) -> Iterator[list[int]]:
-        """Slots whose prompts are read at once: of like length; in half precision each on its own."""
+        """Slots whose prompts are read at once; in half precision each on its own.
+
+        They are of one width: attention's sums depend a little on it, and a prompt's must not depend on
+        what is read beside it.
+        """
         enough = 0 if self.half else PROMPT_TOKENS[self.model.device.type]
         some: list[int] = []
+        before = 0
         for slot in slots:
             width = _rounded(len(self.going[slot].row.ids) - 1, ROWS)
             if width == 0:
                 continue
-            if some and width * (len(some) + 1) > enough:
+            if some and (width != before or width * (len(some) + 1) > enough):
                 yield some
                 some = []
             some.append(slot)
+            before = width
         if some:
             yield some
 
