@@ -319,8 +319,7 @@ if HYPOTHESES:
 
 
 # The notebooks: they find their data complete, and read. Those of a bundle of sources share one kernel,
-# whose start is what costs. Data come before them, and a comparison's long notebook, too: many short jobs
-# fill the processors to the end, one long job does not.
+# whose start is what costs.
 for number, (dataset, sources) in enumerate(steps.bundles(STUDY, study)):
 
     rule:
@@ -342,7 +341,6 @@ for number, (dataset, sources) in enumerate(steps.bundles(STUDY, study)):
             dataset=dataset,
             models=" ".join(f"-p model {shlex.quote(source)}" for source in sources),
             scorers=" ".join(f"-p scorer {shlex.quote(scorer)}" for scorer in study.scorers),
-        priority: -2
         resources:
             mem_mb=reading(sources),
         shell:
@@ -361,7 +359,6 @@ rule compare_report:
         page(COMPARISON),
     params:
         code=steps.reports(),
-    priority: -1
     resources:
         mem_mb=lambda wildcards: reading(study.sources_of(wildcards.comparison)),
     shell:
@@ -381,7 +378,6 @@ rule text_page:
         pattern(paths.texts_page, STUDY, "{dataset}"),
     params:
         code=steps.reports(),
-    priority: -2
     shell:
         "{PYTHON:q} -m lib.reports.texts_page {STUDY:q} {wildcards.dataset:q}"
 

@@ -40,7 +40,7 @@ def begin(step: str, namespace: Mapping[str, Any]) -> Run:
 
 def begin_comparison(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The checked parameters of 04_compare in a notebook's `globals()`."""
-    prepare()
+    prepare(printed=True)
     return check_parameters("04_compare", given_parameters(namespace))
 
 
@@ -54,27 +54,26 @@ def given_parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def prepare() -> None:
-    """Draw charts offline, show tables as Markdown, keep libraries' chatter out of the report."""
+def prepare(*, printed: bool = False) -> None:
+    """Draw charts offline, show tables as Markdown, keep libraries' chatter out of the report.
+
+    Charts that are `printed`, as the paper's are, have a PNG, too, for what prints no SVG.
+    """
     alt.renderers.register("study", chart_mimebundle)
-    alt.renderers.enable("study")
+    alt.renderers.enable("study", printed=printed)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
 
 
-def chart_mimebundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """A chart for every reader: live in JupyterLab and reports, SVG and PNG for paper and print.
+def chart_mimebundle(spec: dict[str, Any], *, printed: bool = False, **_: Any) -> dict[str, Any]:
+    """A chart for every reader: live in JupyterLab and reports, SVG for print, a PNG if it is `printed`.
 
     There is no text/html among the forms: with one, Quarto would load require.js from the network.
     """
     spec = lean(spec)
     svg = vlc.vegalite_to_svg(json.dumps(spec))
-    return {
-        VEGALITE: spec,
-        "image/svg+xml": svg,
-        "image/png": vlc.svg_to_png(svg, scale=2),
-        "text/plain": spec.get("description", "a chart"),
-    }
+    forms = {VEGALITE: spec, "image/svg+xml": svg, "text/plain": spec.get("description", "a chart")}
+    return forms | ({"image/png": vlc.svg_to_png(svg, scale=2)} if printed else {})
 
 
 def say(text: str, of_datasets: Sequence[str] = ()) -> Markdown:
