@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -34,6 +35,13 @@ from lib.reports.page import write_report
 from lib.running.make import given, in_a_sentence
 
 STEPS = ("01_generate", "02_surprisal", "03_uid", "04_compare")
+EMPTY = """\
+get_ipython().reset()
+import ctypes, gc, sys
+gc.collect()
+if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
+    ctypes.CDLL(None).malloc_trim(0)
+"""
 STARTS_WITHIN = 300  # seconds; a busy machine takes long to start a kernel
 FAULTS = (PapermillExecutionError, DeadKernelError, OSError, StudyError)
 
@@ -64,9 +72,14 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.reads_only:
         os.environ[READS_ONLY] = "1"  # for the kernel
-    with _kernel() as kernel:
-        for step, parameters in _runs(arguments.steps, arguments.p):
-            print(os.path.relpath(execute(step, parameters, kernel)))
+    # A notebook's page is written while the next notebook runs.
+    with ThreadPoolExecutor(1) as pages, _kernel() as kernel:
+        written = [
+            pages.submit(_page, step, parameters, _executed(step, parameters, kernel))
+            for step, parameters in _runs(arguments.steps, arguments.p)
+        ]
+    for page in written:
+        page.result()
     return 0
 
 
@@ -88,22 +101,43 @@ def execute(step: str, parameters: Mapping[str, str], kernel: AsyncKernelManager
 
     Raises StudyError with the sentence of the failing cell and the command that runs it again.
     """
+    return _page(step, parameters, _executed(step, parameters, kernel))
+
+
+def _executed(step: str, parameters: Mapping[str, str], kernel: AsyncKernelManager | None) -> Path:
     output = rendered(step, parameters)
     running = output.with_name(f".{output.stem}.part.ipynb")
-    evidence = paths.failed_notebook(step, "-".join(parameters.values()))
-    try:
-        with store.lock(output), progress.running(progress.name_of(step, parameters)):
+    with _told(step, parameters, running), store.lock(output):
+        with progress.running(progress.name_of(step, parameters)):
             _run(step, parameters, running, kernel)
-            running.replace(output)
-            report = write_report(output)
-    except FAULTS as error:
-        again = " ".join(["python -m lib.running.execute", step, *given(parameters)])
-        raise StudyError(
-            f"{step} failed{_why(error)}{_kept(running, evidence)}\n  to run just this again: {again}"
-        ) from None
+        running.replace(output)
+    return output
+
+
+def _page(step: str, parameters: Mapping[str, str], notebook: Path) -> Path:
+    """Write the page of an executed `notebook`; what an earlier run of it left as evidence goes."""
+    with _told(step, parameters), store.lock(notebook):
+        report = write_report(notebook)
+    evidence = _evidence(step, parameters)
     for past in (evidence, evidence.with_suffix(".html")):
         past.unlink(missing_ok=True)
+    print(os.path.relpath(report), flush=True)
     return report
+
+
+def _evidence(step: str, parameters: Mapping[str, str]) -> Path:
+    return paths.failed_notebook(step, "-".join(parameters.values()))
+
+
+@contextmanager
+def _told(step: str, parameters: Mapping[str, str], running: Path | None = None) -> Iterator[None]:
+    """Say what fails in a sentence, with the command that runs it again; keep the notebook `running`."""
+    try:
+        yield
+    except FAULTS as error:
+        kept = _kept(running, _evidence(step, parameters)) if running else ""
+        again = " ".join(["python -m lib.running.execute", step, *given(parameters)])
+        raise StudyError(f"{step} failed{_why(error)}{kept}\n  to run just this again: {again}") from None
 
 
 @contextmanager
@@ -118,12 +152,12 @@ def _kernel() -> Iterator[AsyncKernelManager]:
 
 
 async def _emptied(kernel: AsyncKernelManager) -> None:
-    """Take the names and the count of another notebook's cells away; modules stay imported."""
+    """Take away the names of another notebook's cells, their count and memory; modules stay imported."""
     client = kernel.client()
     client.start_channels()
     try:
         await client.wait_for_ready(timeout=STARTS_WITHIN)
-        await client.execute("get_ipython().reset()", silent=True, reply=True)
+        await client.execute(EMPTY, silent=True, reply=True)
     finally:
         client.stop_channels()
 
