@@ -114,3 +114,6 @@ def test_what_a_study_varies_is_the_first_figure_of_its_comparison(small_study):
     assert "Uniformity against the setting" in shown
     assert "tiny-rlhf at temperature 0.5: 1.50" in shown
     assert not front_page.settings("small", study, "tiny-scorer", {"human": "human"})
+    for source in study.sources:  # of none of whose texts there are measures
+        store.write(paths.uid("tiny-scorer", "notes", source), rows.head(0), schema, made)
+    assert front_page.settings("small", study, "tiny-scorer", classes) == ""
