@@ -39,7 +39,8 @@ class Engine:
     `exact` gives the same weights in float32, to measure a deviation from, or None. `asked_only` are fields
     that say how the engine is asked and change no result. `fills` says how many of the least parts of step 02
     it takes to fill the engine's batches, and `needs` what a process of it takes. A `remote` engine runs
-    elsewhere: what failed may work another time, and seconds are its own.
+    elsewhere: what failed may work another time, and seconds are its own. A `served` one answers from a
+    server that a study starts, whose jobs share it.
     """
 
     declaration: type[Declared]
@@ -55,6 +56,7 @@ class Engine:
     fills: Callable[[Any], int] = lambda weights: 1
     needs: Callable[[Any], Needs] = lambda weights: Needs()
     remote: bool = False
+    served: bool = False
 
     def packages(self, weights: Declared, *, reading: bool) -> tuple[str, ...]:
         """Those whose versions decide what `weights` write, or what they read."""

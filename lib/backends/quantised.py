@@ -9,20 +9,9 @@ from typing import Any
 
 from transformers import BitsAndBytesConfig
 
-from lib.backends.weights import quantised_as
+from lib.backends.weights import NEEDS, distribution, quantised_as
 from lib.errors import StudyError
 from lib.params import Transformers
-
-# What transformers needs for checkpoints that are quantised already, by the `quant_method` that they name.
-NEEDS = {
-    "gptq": ("optimum", "gptqmodel"),
-    "awq": ("gptqmodel",),
-    "compressed-tensors": ("compressed_tensors",),
-    "hqq": ("hqq",),
-    "torchao": ("torchao",),
-    "quanto": ("optimum", "quanto"),
-    "bitsandbytes": ("bitsandbytes",),
-}
 
 
 def options(weights: Transformers) -> dict[str, Any]:
@@ -48,14 +37,21 @@ def options(weights: Transformers) -> dict[str, Any]:
 
 def _check_packages(weights: Transformers) -> None:
     method = quantised_as(weights)
-    missing = [name for name in NEEDS.get(method or "", ()) if find_spec(name) is None]
+    missing = [distribution(name) for name in NEEDS.get(method or "", ()) if not _installed(name)]
     if missing:
-        packages = " ".join(name.replace("_", "-") for name in missing)
+        packages = " ".join(missing)
         raise StudyError(
             f"The checkpoint {weights.model!r} is quantised ({method}), and what reads it is not installed "
             f"({packages}); install it with `pip install {packages}`, have vLLM serve the checkpoint "
             f"(`backend: vllm`), or name the model that it was made of."
         )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
 
 
 def why_not(weights: Transformers, reason: str) -> StudyError | None:

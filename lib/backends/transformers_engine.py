@@ -27,20 +27,6 @@ def _exact(weights: Transformers) -> Transformers | None:
     return weights.model_copy(update={"dtype": "float32", "quantization": None})
 
 
-# Which package multiplies the matrices of a quantised checkpoint, by what its config.json calls it.
-QUANTISED_BY = {
-    "bitsandbytes": "bitsandbytes",
-    "gptq": "gptqmodel",
-    "awq": "gptqmodel",
-    "compressed-tensors": "compressed-tensors",
-    "torchao": "torchao",
-    "quanto": "optimum-quanto",
-    "hqq": "hqq",
-    "aqlm": "aqlm",
-    "auto-round": "auto-round",
-}
-
-
 def _besides(weights: Transformers) -> tuple[str, ...]:
     found = []
     if weights.adapter is not None:
@@ -48,8 +34,8 @@ def _besides(weights: Transformers) -> tuple[str, ...]:
     if files.gguf_of(weights):
         found.append("gguf")
     method = "bitsandbytes" if weights.quantization else files.quantised_as(weights)
-    if method in QUANTISED_BY:
-        found.append(QUANTISED_BY[method])
+    if method in files.NEEDS:
+        found.append(files.distribution(files.NEEDS[method][-1]))
     return tuple(found)
 
 

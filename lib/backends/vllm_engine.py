@@ -49,5 +49,6 @@ ENGINE = Engine(
     reading_packages=("transformers", "tokenizers"),
     asked_only=frozenset({"concurrency", "timeout", "tensor_parallel", "memory_share"}),
     needs=_needs,
+    served=True,
     fills=lambda weights: -(-weights.concurrency // TEXTS_PER_PART),
 )

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from lib.errors import StudyError
 
 BLANKS = " \t\n\r\v\f"
+NO_MARK = 2**32 - 1  # what some converters write for a mark that there is none of
 
 
 def word_begins(spelled: Mapping[int, str], special: Collection[int], size: int) -> np.ndarray:
@@ -70,9 +71,6 @@ def _bare(part: dict[str, Any]) -> dict[str, Any] | None:
             return {**part, "add_prefix_space": False}
         case _:
             return part or None
-
-
-NO_MARK = 2**32 - 1  # what some converters write for a mark that there is none of
 
 
 def mark(which: str, id_: Any, size: int, file: str) -> int | None:

@@ -47,6 +47,26 @@ def config_file(weights: Transformers) -> Path:
     return _hub_file(weights.model, "config.json", weights.revision)
 
 
+# The modules by which transformers reads checkpoints that are quantised already, by the `quant_method` that
+# their config.json names; the last one multiplies.
+NEEDS = {
+    "bitsandbytes": ("bitsandbytes",),
+    "gptq": ("optimum", "gptqmodel"),
+    "awq": ("gptqmodel",),
+    "compressed-tensors": ("compressed_tensors",),
+    "torchao": ("torchao",),
+    "quanto": ("optimum.quanto",),
+    "hqq": ("hqq",),
+    "aqlm": ("aqlm",),
+    "auto-round": ("auto_round",),
+}
+
+
+def distribution(module: str) -> str:
+    """The package that has one of the modules in `NEEDS`."""
+    return module.replace(".", "-").replace("_", "-")
+
+
 def quantised_as(weights: Transformers) -> str | None:
     """How a checkpoint's config.json says that it is quantised: gptq, awq, fp8, …; None for plain ones."""
     if weights.model.endswith(".gguf"):

@@ -21,9 +21,10 @@ from filelock import FileLock, Timeout
 
 from lib import commands, machine, paths, progress
 from lib.backends import vllm_server
+from lib.backends.engines import engine_of
 from lib.commands import a_command
 from lib.errors import StudyError
-from lib.params import Vllm, load_scorer, load_source
+from lib.params import load_scorer, load_source
 from lib.running.noted import note
 
 STEPS = ("texts", "surprisal", "uid", "compare", "hypotheses")
@@ -154,9 +155,10 @@ def given(parameters: Mapping[str, str]) -> list[str]:
 
 
 def _serves(step: str, given: Mapping[str, str]) -> bool:
-    """Whether a step's model is one that vLLM serves."""
+    """Whether a step's model answers from a server that the study starts."""
     declared = load_source(given["model"]) if step == "texts" else load_scorer(given["scorer"])
-    return isinstance(getattr(declared, "weights", None), Vllm)
+    weights = getattr(declared, "weights", None)
+    return weights is not None and engine_of(weights).served
 
 
 @contextmanager

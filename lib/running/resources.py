@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from lib.backends.engines import engine_of
-from lib.params import Model, Source, Study, Vllm, Weights, load_scorer, load_source
+from lib.params import Model, Source, Study, Weights, load_scorer, load_source
 
 LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is loaded
 READING = 800  # MB of a job that opens no model
@@ -37,10 +37,10 @@ def gpus_of(weights: Weights) -> int:
 
 
 def served(study: Study) -> dict[Weights, int]:
-    """The weights of `study` that vLLM serves, writers before scorers; the first has the highest rank."""
+    """The weights that servers of `study` have, writers before scorers; the first has the highest rank."""
     declared = [load_source(name) for name in study.sources] + [load_scorer(name) for name in study.scorers]
     weights = [getattr(each, "weights", None) for each in declared]
-    distinct = dict.fromkeys(each for each in weights if isinstance(each, Vllm))
+    distinct = dict.fromkeys(each for each in weights if each is not None and engine_of(each).served)
     return {each: len(distinct) - number for number, each in enumerate(distinct)}
 
 

@@ -20,7 +20,7 @@ from lib.backends.engines import deciding, engine_of, open_generator, open_scori
 from lib.backends.generating import Request
 from lib.commands import a_command
 from lib.errors import StudyError
-from lib.params import Sampling, Scoring, Vllm, Weights
+from lib.params import Sampling, Scoring, Weights
 from lib.store import digest, write_text
 
 TEXTS, TOKENS = 32, 64  # that the short run writes; it reads what people might have written
@@ -96,7 +96,8 @@ def main() -> int:
     what, told = sys.argv[1:3]
     weights: Weights = TypeAdapter(Weights).validate_python(json.loads(told))
     found: dict[str, Any] = {what: {"writes": _writes, "reads": _reads}[what](weights)}
-    if not isinstance(weights, Vllm) and not engine_of(weights).remote:  # these are other processes
+    engine = engine_of(weights)
+    if not engine.served and not engine.remote:  # these are other processes
         found[f"{what}_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(found))
     return 0

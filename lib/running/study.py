@@ -115,7 +115,7 @@ def snakemake_command(
 ) -> list[str]:
     """The command that brings the study `name` up to date, or just those `files` of it."""
     module = "snakemake" if profile else "lib.running.graph"
-    command = [sys.executable, "-m", module, *(str(path.relative_to(paths.root())) for path in files)]
+    command = [sys.executable, "-m", module, *map(paths.shown, files)]
     command += ["--keep-going", "--rerun-incomplete"]
     if anew := made_by_hand(name, study):
         command += ["--forcerun", *(paths.shown(path) for path in anew)]

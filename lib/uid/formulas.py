@@ -55,10 +55,14 @@ class Measures:
     def sentences(self) -> Series:
         return sentences_of(self.series, self.rows["end"].to_numpy(), self.starts)
 
+    @cached_property
+    def sentences_of_texts(self) -> Series:
+        """The sentences of each text as a series of their own."""
+        return Series(np.searchsorted(self.sentences.starts, self.series.starts), len(self.sentences))
+
     def over_sentences(self, values: np.ndarray) -> np.ndarray:
         """The mean of `values` [sentences] over a text's sentences of two values or more, [texts]."""
-        of_texts = Series(np.searchsorted(self.sentences.starts, self.series.starts), len(self.sentences))
-        several = self.sentences.lengths > 1
+        of_texts, several = self.sentences_of_texts, self.sentences.lengths > 1
         return divide(of_texts.sum(np.where(several, values, 0.0)), of_texts.sum(several))
 
     @cached_property
@@ -108,7 +112,7 @@ class Measures:
 
     @property
     def uid_variance_sentence(self) -> np.ndarray:
-        deviation = self.s - self.sentences.spread(self.sentences.mean(self.s))
+        deviation = self.s - self.sentences.spread(self.sentence_means)
         return self.over_sentences(self.sentences.mean(deviation**2))
 
     @property
@@ -116,20 +120,19 @@ class Measures:
         return self.over_sentences(self.sentences.of_neighbours(self.steps**2))
 
     @cached_property
-    def sentence_means(self) -> tuple[Series, np.ndarray]:
-        """The sentences of each text as a series of their own, and the mean of each, [sentences]."""
-        of_texts = Series(np.searchsorted(self.sentences.starts, self.series.starts), len(self.sentences))
-        return of_texts, self.sentences.mean(self.s)
+    def sentence_means(self) -> np.ndarray:
+        """The mean of each sentence, [sentences]."""
+        return self.sentences.mean(self.s)
 
     @property
     def sentence_variance(self) -> np.ndarray:
-        of_texts, means = self.sentence_means
+        of_texts, means = self.sentences_of_texts, self.sentence_means
         variance = of_texts.mean((means - of_texts.spread(of_texts.mean(means))) ** 2)
         return np.where(of_texts.lengths > 1, variance, np.nan)
 
     @property
     def sentence_pairwise(self) -> np.ndarray:
-        of_texts, means = self.sentence_means
+        of_texts, means = self.sentences_of_texts, self.sentence_means
         return of_texts.of_neighbours(np.diff(means) ** 2)
 
     @property

@@ -66,6 +66,8 @@ def quantised_checkpoint(folder: Path, **declared: object) -> Path:
         ({"quant_method": "compressed-tensors", "config_groups": {}}, ["compressed_tensors"]),
         ({"quant_method": "hqq"}, ["hqq"]),
         ({"quant_method": "torchao"}, ["torchao"]),
+        ({"quant_method": "quanto"}, ["optimum-quanto"]),
+        ({"quant_method": "auto-round"}, ["auto_round"]),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, ["bitsandbytes"]),
     ],
 )

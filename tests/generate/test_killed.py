@@ -39,6 +39,16 @@ def rows_of(file: Path) -> list[dict]:
     return [json.loads(line.partition(" ")[2]) for line in lines]
 
 
+def kill_in_mid_work(how: dict, journal: Path) -> None:
+    """Kill a run with the parameters `how` as soon as three texts or more are in its `journal`."""
+    running = subprocess.Popen([sys.executable, "-c", SCRIPT.format(given=how)], stderr=subprocess.DEVNULL)
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 4):
+        assert running.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+
+
 @pytest.mark.parametrize(
     ("source", "engine"), [("tiny-base", TransformersGenerator), ("tiny-base@q8_0", LlamaCppGenerator)]
 )
@@ -55,12 +65,7 @@ def test_a_killed_run_loses_only_what_was_being_written(source, engine, small_st
     journal = path.with_name(f".{path.name}.journal")
     assert not journal.exists()
 
-    running = subprocess.Popen([sys.executable, "-c", SCRIPT.format(given=how)], stderr=subprocess.DEVNULL)
-    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 4):
-        assert running.poll() is None, "it ended before it could be killed"
-        time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    kill_in_mid_work(how, journal)
     assert not path.exists()
     safe = rows_of(journal)
     assert len(safe) >= 3
@@ -110,12 +115,7 @@ def test_so_it_does_with_a_server_whose_texts_are_safe_as_they_arrive(small_stud
     how = {"model": "served", "study": "small"}
     path = paths.texts("notes", "served")
     journal = path.with_name(f".{path.name}.journal")
-    running = subprocess.Popen([sys.executable, "-c", SCRIPT.format(given=how)], stderr=subprocess.DEVNULL)
-    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 4):
-        assert running.poll() is None, "it ended before it could be killed"
-        time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    kill_in_mid_work(how, journal)
     time.sleep(0.3)  # what was asked for is answered, to nobody
     before, safe = set(Slow.asked), {one["row"]["seed"] for one in rows_of(journal)}
     assert safe <= before
