@@ -357,7 +357,7 @@ class Parts:
         self.shard = shard
         self.folder = path.with_name(f".{path.name}.parts")
         if fresh:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.remove()
 
     def to_make(self, number: int) -> bool:
         """Whether the part is this shard's, or there are no shards, and it is not there yet."""
@@ -379,6 +379,10 @@ class Parts:
     def finish(self, count: int, found: Mapping[str, Any] | None = None) -> None:
         """Join the parts 0 … count−1 into the output and remove them."""
         write_stream(self.path, self._tables(count), self.schema, self._with(found))
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove all parts that are there."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _with(self, found: Mapping[str, Any] | None) -> Record:

@@ -302,6 +302,8 @@ def _score_in_parts(
         measured |= {**found, "not_scored": measured.get("not_scored", []) + found["not_scored"]}
     if missing or not words_there:
         words.finish(len(parts))
+    else:
+        words.remove()  # a run that was stopped may have left some beside the whole file
     tokens.finish(len(parts), measured)
     return count, seconds
 

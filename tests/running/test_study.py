@@ -150,6 +150,28 @@ def test_a_killed_scoring_run_goes_on_to_the_same_bytes_without_scoring_again(sm
     assert path.read_bytes() == resumed
 
 
+def test_a_run_that_was_stopped_leaves_no_part_beside_a_whole_file(small_study, monkeypatch):
+    given = {"model": "human", "study": "small"}
+    from lib.generate import texts as generate
+
+    generate.generate_texts(resolve("01_generate", given))
+    run = resolve("02_surprisal", given)
+    surprisal.score_texts(run)
+    whole = data_files(small_study)
+    paths.surprisals("tiny-scorer", "notes", "human").unlink()
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Parts, "finish", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            surprisal.score_texts(run)
+    assert list((small_study / "data" / "words").rglob("*.parts"))
+    surprisal.score_texts(run)
+    assert data_files(small_study) == whole
+
+
 def test_bad_files_end_in_one_sentence_and_nothing_is_lost(small_study):
     given = {"model": "human", "study": "small"}
     with pytest.raises(
