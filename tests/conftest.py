@@ -106,7 +106,9 @@ def finished_study(study_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_project(root: Path) -> None:
-    shutil.copytree(REPOSITORY / "params", root / "params")
+    # But for what a person declared by the README's example, which tests declare, too.
+    own = shutil.ignore_patterns("mine.yaml")
+    shutil.copytree(REPOSITORY / "params", root / "params", ignore=own)
     shutil.copytree(REPOSITORY / "notebooks", root / "notebooks")
     shutil.copytree(REPOSITORY / "paper", root / "paper")
     shutil.copy(REPOSITORY / "_quarto.yml", root)
