@@ -21,9 +21,8 @@ from typing import Any
 
 import nbformat
 import papermill
-from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
-from nbclient.util import run_sync
+from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
@@ -32,35 +31,34 @@ from lib.commands import a_command
 from lib.errors import StudyError
 from lib.params.run import READS_ONLY, resolve, resolve_comparison
 from lib.reports.page import write_report
+from lib.running.kernel import Kernel
 from lib.running.make import given, in_a_sentence
 
 STEPS = ("01_generate", "02_surprisal", "03_uid", "04_compare")
-EMPTY = """\
-get_ipython().reset()
-import ctypes, gc, sys
-gc.collect()
-if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
-    ctypes.CDLL(None).malloc_trim(0)
-"""
-STARTS_WITHIN = 300  # seconds; a busy machine takes long to start a kernel
 FAULTS = (PapermillExecutionError, DeadKernelError, OSError, StudyError)
 
 
-class SavedAtItsEnd(NBClientEngine):
-    """papermill's engine saves the whole notebook around every cell: a third of the time of a short one."""
+class InAKernel(NBClientEngine):
+    """papermill's engine in a kernel that is there.
+
+    It would save the whole notebook around every cell, a third of the time of a short one.
+    """
 
     @classmethod
     def execute_managed_notebook(
-        cls, nb_man: NotebookExecutionManager, kernel_name: str, **kwargs: Any
+        cls, nb_man: NotebookExecutionManager, kernel_name: str, *, kernel: Kernel, **_: Any
     ) -> None:
         place, nb_man.output_path = nb_man.output_path, None
         try:
-            super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+            manager, client = kernel.ready()
+            executing = PapermillNotebookClient(nb_man, km=manager, kernel_name=kernel_name)
+            executing.kc = client
+            executing.execute()
         finally:
             nb_man.output_path = place  # what follows saves, also where the kernel died
 
 
-papermill_engines.register("saved at its end", SavedAtItsEnd)
+papermill_engines.register("in a kernel", InAKernel)
 
 
 @a_command
@@ -94,17 +92,17 @@ def _runs(steps: Sequence[str], named: Sequence[Sequence[str]]) -> Iterator[tupl
         yield from ((step, {**model, **others, **scorer}) for scorer in (scorers if reads else [{}]))
 
 
-def execute(step: str, parameters: Mapping[str, str], kernel: AsyncKernelManager | None = None) -> Path:
+def execute(step: str, parameters: Mapping[str, str]) -> Path:
     """Run the notebook `step` with `parameters` and return the path of its HTML report.
-
-    It has a kernel of its own, or that of `kernel`, emptied of what another notebook left there.
 
     Raises StudyError with the sentence of the failing cell and the command that runs it again.
     """
-    return _page(step, parameters, _executed(step, parameters, kernel))
+    with _kernel() as kernel:
+        notebook = _executed(step, parameters, kernel)
+    return _page(step, parameters, notebook)
 
 
-def _executed(step: str, parameters: Mapping[str, str], kernel: AsyncKernelManager | None) -> Path:
+def _executed(step: str, parameters: Mapping[str, str], kernel: Kernel) -> Path:
     output = rendered(step, parameters)
     running = output.with_name(f".{output.stem}.part.ipynb")
     with _told(step, parameters, running), store.lock(output):
@@ -141,47 +139,24 @@ def _told(step: str, parameters: Mapping[str, str], running: Path | None = None)
 
 
 @contextmanager
-def _kernel() -> Iterator[AsyncKernelManager]:
-    """A kernel that the first notebook starts, and that ends with the last."""
-    kernel = AsyncKernelManager(kernel_name="python3")
+def _kernel() -> Iterator[Kernel]:
+    kernel = Kernel()
     try:
         yield kernel
     finally:
-        if kernel.has_kernel:
-            run_sync(kernel.shutdown_kernel)(now=True)
+        kernel.end()
 
 
-async def _emptied(kernel: AsyncKernelManager) -> None:
-    """Take away the names of another notebook's cells, their count and memory; modules stay imported."""
-    client = kernel.client()
-    client.start_channels()
-    try:
-        await client.wait_for_ready(timeout=STARTS_WITHIN)
-        await client.execute(EMPTY, silent=True, reply=True)
-    finally:
-        client.stop_channels()
-
-
-def _run(step: str, parameters: Mapping[str, str], output: Path, kernel: AsyncKernelManager | None) -> None:
-    try:
-        if kernel is not None and kernel.has_kernel:
-            run_sync(_emptied)(kernel)
-        papermill.execute_notebook(
-            paths.notebook(step),
-            output,
-            parameters=dict(parameters),
-            kernel_name="python3",
-            engine_name="saved at its end",
-            progress_bar=False,
-            cwd=paths.root(),
-            extra_arguments=["--log-level=ERROR"],
-            start_timeout=STARTS_WITHIN,
-            km=kernel,
-        )
-    except RuntimeError as error:
-        if str(error).startswith("Kernel died"):  # before its first cell: jupyter_client has no kind for that
-            raise DeadKernelError(str(error)) from error
-        raise
+def _run(step: str, parameters: Mapping[str, str], output: Path, kernel: Kernel) -> None:
+    papermill.execute_notebook(
+        paths.notebook(step),
+        output,
+        parameters=dict(parameters),
+        kernel_name="python3",
+        engine_name="in a kernel",
+        progress_bar=False,
+        kernel=kernel,
+    )
 
 
 def _why(error: Exception) -> str:
