@@ -22,6 +22,7 @@ PROMPT_TOKENS = {"cpu": 1024, "cuda": 16384, "mps": 4096}  # of prompts that are
 BYTES_OF_CACHE = {"cpu": 4e9, "cuda": 24e9, "mps": 4e9}  # keys and values of all slots, at most
 COLUMNS = 64  # of keys and values that are looked at are a multiple of these
 ROWS = 8  # and rows of these: so few shapes give a row the same products whatever lies beside it
+STEADY = 48  # rows of half precision, from which on they do; of prompts no fewer are read at once
 LAYERS = {"full_attention", "sliding_attention"}
 
 
@@ -114,7 +115,10 @@ class _Layer(CacheLayerMixin):
 
 
 class Continuation:
-    """The texts that follow `rows`, as they are finished; `told` hears of each step's new tokens."""
+    """The texts that follow `rows`, as they are finished; `told` hears of each step's new tokens.
+
+    Prompts are read one by one if `apart`, where what is read beside them would change their sums.
+    """
 
     def __init__(
         self,
@@ -123,6 +127,8 @@ class Continuation:
         rows: Sequence[Row],
         sampling: Sampling,
         told: Callable[[int], None],
+        *,
+        apart: bool = False,
     ) -> None:
         self.model, self.ends, self.sampling, self.told = model, ends, sampling, told
         self.waiting = deque(sorted(rows, key=lambda row: len(row.ids)))
@@ -139,6 +145,7 @@ class Continuation:
         self.ids = torch.zeros(self.slots, dtype=torch.long, device=device)
         self.lengths = torch.zeros(self.slots, dtype=torch.long, device=device)
         self.at = torch.arange(self.columns, device=device)
+        self.read_at_once = 0 if apart else PROMPT_TOKENS[device.type]
 
     @torch.inference_mode()
     def finished(self) -> Iterator[tuple[Row, list[int]]]:
@@ -169,6 +176,12 @@ class Continuation:
         """The logits after the prompts of as many rows as there are slots, [rows, v]."""
         self._fill()
         return self._logits()
+
+    @torch.inference_mode()
+    def read(self) -> torch.Tensor:
+        """The last values of the first prompt, after as many are read as there are slots, [heads, n, d]."""
+        self._fill()
+        return self.layers[-1].values[0, :, : int(self.lengths[0])]
 
     def _logits(self) -> torch.Tensor:
         """One step of all rows, [rows, v]: each row's last token is read, its next one foretold.
@@ -207,19 +220,18 @@ class Continuation:
             self.ids[slot], self.lengths[slot] = ids[-1], len(ids) - 1
 
     def _together(self, slots: Sequence[int]) -> Iterator[list[int]]:
-        """Slots whose prompts are read at once; in half precision each on its own.
+        """Slots whose prompts are read at once.
 
         They are of one width: attention's sums depend a little on it, and a prompt's must not depend on
         what is read beside it.
         """
-        enough = 0 if self.half else PROMPT_TOKENS[self.model.device.type]
         some: list[int] = []
         before = 0
         for slot in slots:
-            width = _rounded(len(self.going[slot].row.ids) - 1, ROWS)
+            width = self._width(self.going[slot].row)
             if width == 0:
                 continue
-            if some and (width != before or width * (len(some) + 1) > enough):
+            if some and (width != before or width * (len(some) + 1) > self.read_at_once):
                 yield some
                 some = []
             some.append(slot)
@@ -227,14 +239,20 @@ class Continuation:
         if some:
             yield some
 
+    def _width(self, row: Row) -> int:
+        """The columns that a prompt is read in, all but its last token; 0 if there is nothing to read."""
+        length = len(row.ids) - 1
+        if length == 0:
+            return 0
+        return min(_rounded(max(length, STEADY) if self.half else length, ROWS), self.columns)
+
     def _read(self, slots: Sequence[int]) -> None:
         """Put the keys and values of prompts into `slots`, padded on the right, where nothing looks back."""
-        prompts = [self.going[slot].row.ids[:-1] for slot in slots]
-        longest = max(map(len, prompts))
-        width = min(_rounded(longest, ROWS), self.columns)
+        rows = [self.going[slot].row for slot in slots]
+        width, longest = self._width(rows[0]), max(len(row.ids) - 1 for row in rows)
         ids = torch.zeros(len(slots), width, dtype=torch.long)
-        for i, prompt in enumerate(prompts):
-            ids[i, : len(prompt)] = torch.tensor(prompt)
+        for i, row in enumerate(rows):
+            ids[i, : len(row.ids) - 1] = torch.tensor(row.ids[:-1])
         device = self.model.device
         for layer in self.layers:
             layer.look_at(min(_rounded(width, COLUMNS), self.columns))
