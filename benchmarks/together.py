@@ -11,12 +11,13 @@ One run each, in one process.
 import argparse
 import ctypes
 import inspect
+import logging
+import pathlib
 import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -52,7 +53,8 @@ def writing(prompts: int, tokens: int, kinds: list[str]) -> None:
     few = max(1, prompts // 4)
     with tempfile.TemporaryDirectory() as folder:
         for kind in kinds:
-            file = own if kind == "Q4_1" else quantised(own, Path(folder) / f"{kind}.gguf", KINDS[kind])
+            other = pathlib.Path(folder) / f"{kind}.gguf"
+            file = own if kind == "Q4_1" else quantised(own, other, KINDS[kind])
             plain = speed(file, 1, few, tokens, together=False)
             alone = speed(file, 16, few, tokens, together=False)
             eight, sixteen = (speed(file, slots, prompts, tokens) for slots in (8, 16))
@@ -66,7 +68,7 @@ def writing(prompts: int, tokens: int, kinds: list[str]) -> None:
     print(f"dequantised, by transformers: {by_transformers(own, prompts, tokens):.0f} tokens/s", flush=True)
 
 
-def quantised(source: Path, file: Path, kind: int) -> Path:
+def quantised(source: pathlib.Path, file: pathlib.Path, kind: int) -> pathlib.Path:
     import llama_cpp.llama_cpp as c
 
     how: Any = c.llama_model_quantize_default_params()
@@ -77,14 +79,16 @@ def quantised(source: Path, file: Path, kind: int) -> Path:
 
 
 def prose(count: int) -> Iterator[str]:
-    """Openings of docstrings, the same ones in all runs."""
-    documents = [inspect.getdoc(each) or "" for each in vars(argparse).values() if inspect.isclass(each)]
-    words = " ".join(documents).split()
+    """Pieces of docstrings, the same ones in all runs."""
+    classes = [each for module in (argparse, logging, pathlib) for each in vars(module).values()]
+    words = " ".join(inspect.getdoc(each) or "" for each in classes if inspect.isclass(each)).split()
+    if len(words) < 37 * count + LENGTH:
+        raise SystemExit(f"There is prose for {(len(words) - LENGTH) // 37} prompts, not for {count}.")
     yield from (" ".join(words[37 * i : 37 * i + 2 * LENGTH]) for i in range(count))
 
 
 def speed(
-    file: Path, slots: int, count: int, tokens: int, *, together: bool = True
+    file: pathlib.Path, slots: int, count: int, tokens: int, *, together: bool = True
 ) -> tuple[float, float, float]:
     """Tokens per second of `count` texts, and the shares of llama_decode for prompts and for steps."""
     llama_cpp_generating.SLOTS = (slots,)
@@ -121,7 +125,7 @@ def decoding() -> Iterator[dict[str, float]]:
         Context._decoded = plain  # type: ignore[method-assign]
 
 
-def by_transformers(file: Path, count: int, tokens: int) -> float:
+def by_transformers(file: pathlib.Path, count: int, tokens: int) -> float:
     from lib.backends.continuing import Continuation, Row
     from lib.backends.transformers_generating import TransformersGenerator
 
