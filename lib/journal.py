@@ -7,6 +7,7 @@ counts for nothing. Of a line that a kill or a full disk cut off, nothing is rea
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class Journal:
             found = _read(line)
             if found is None:
                 break
-            self.rows[tuple(found["key"])] = found["row"]
+            # Each line has names of columns of its own, as much as its values.
+            self.rows[tuple(found["key"])] = {sys.intern(name): v for name, v in found["row"].items()}
             whole += len(line)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         if not whole:

@@ -3,13 +3,14 @@
 import glob
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from pydantic import ValidationError
 
 from lib import datasets, paths, store
@@ -35,6 +36,8 @@ from lib.journal import Journal
 from lib.params import Folder, Human, Model, Sampling
 from lib.params.run import Run, command
 from lib.progress import Bar
+
+ROWS = 8192  # that are made a table at once, and divide a group of the file
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def generate_texts(run: Run) -> GenerationSummary:
                 case Model():
                     tasks = list(tasks_of(documents, run.samples))
                     written = _write(run, run.source, tasks, path, made, kept)
-        rows = store.read(path, command("01_generate", run))
+        rows = store.read(path, command("01_generate", run), ["status", "retries"])
     counts = rows["status"].value_counts()
     return GenerationSummary(
         path=path,
@@ -258,11 +261,17 @@ def _write(
     found = kept | {(row["doc_id"], row["sample"]): row for row in whole}
     keys = dict.fromkeys(task.key for task in tasks)
     how = {**made, store.MEASURED: {"products": chosen}} if chosen else made
-    store.write(path, pd.DataFrame([found[key] for key in keys]), SCHEMA, how)
+    store.write_stream(path, _tables([found[key] for key in keys]), SCHEMA, how)
     for each in (journal, *shards):
         each.remove()
     _choices(path).unlink(missing_ok=True)
     return len(whole)
+
+
+def _tables(rows: Sequence[dict[str, Any]]) -> Iterator[pa.Table]:
+    """`rows` as tables of some of them, since there may be very many."""
+    for first in range(0, max(len(rows), 1), ROWS):
+        yield pa.Table.from_pylist(rows[first : first + ROWS], SCHEMA)
 
 
 def _shards(path: Path) -> list[Path]:

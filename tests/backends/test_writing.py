@@ -53,6 +53,26 @@ def test_half_precision_writes_the_same_whatever_is_beside(beside):
     assert [completion.text for completion in found[beside:]] == expected
 
 
+def test_prompts_that_others_would_change_are_read_one_by_one(monkeypatch):
+    generator = open_generator(Transformers(backend="transformers", model=MODEL, dtype="bfloat16"))
+    rows = [Row(i, list(range(20, 40 + i)), 1, seed=i) for i in range(6)]  # of one width in half precision
+    read: list[int] = []
+    plain = Continuation._read
+
+    def counted(self: Continuation, slots: list[int]) -> None:
+        read.append(len(slots))
+        plain(self, slots)
+
+    monkeypatch.setattr(Continuation, "_read", counted)
+    for apart, expected in ((False, [6]), (True, [1] * 6)):
+        read.clear()
+        Continuation(generator.model, set(), rows, Sampling(), lambda count: None, apart=apart).first()
+        assert read == expected
+    monkeypatch.setattr(torch, "equal", lambda *_: False)  # a processor on which sums depend on their number
+    generator._prepare()
+    assert generator.apart
+
+
 def test_the_most_probable_tokens_are_those_of_a_plain_forward(monkeypatch):
     """Nothing kept, nothing padded, nothing packed: the whole text is read anew for every token."""
     monkeypatch.setattr(continuing, "BATCH", 2)  # so that places are taken over
