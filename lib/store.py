@@ -16,9 +16,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
@@ -27,6 +26,9 @@ from lib import commands, earlier, paths, seal
 from lib.batches import batches
 from lib.errors import StudyError
 from lib.imports import code_hash
+
+if TYPE_CHECKING:  # 40 MB, which what only waits or writes pages does without
+    import pandas as pd
 
 Record = dict[str, Any]
 KEY = b"study"
@@ -160,7 +162,7 @@ def _record_or_none(path: Path) -> Record | None:
 
 def read(
     path: Path, made_by: str, columns: Sequence[str] | None = None, schema: pa.Schema | None = None
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """The rows of `path`. `made_by` is the command that makes it, named where it cannot be read.
 
     With `schema`, its columns (or those of `columns`) must be there and are of its types. Raises
@@ -285,7 +287,7 @@ def lock(path: Path) -> Iterator[None]:
         held.release()
 
 
-def write(path: Path, rows: pd.DataFrame | pa.Table, schema: pa.Schema, made: Record) -> None:
+def write(path: Path, rows: "pd.DataFrame | pa.Table", schema: pa.Schema, made: Record) -> None:
     """Write `rows` as `path` in one step."""
     write_stream(path, [_table(rows, schema)], schema, made)
 
@@ -329,7 +331,7 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _table(rows: pd.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:
+def _table(rows: "pd.DataFrame | pa.Table", schema: pa.Schema) -> pa.Table:
     if isinstance(rows, pa.Table):
         return rows.select(schema.names).cast(schema)
     return pa.Table.from_pandas(rows[schema.names], schema=schema, preserve_index=False)
@@ -368,7 +370,7 @@ class Parts:
         return is_complete(self._file(number), self.made)
 
     def write(
-        self, number: int, rows: pd.DataFrame | pa.Table, found: Mapping[str, Any] | None = None
+        self, number: int, rows: "pd.DataFrame | pa.Table", found: Mapping[str, Any] | None = None
     ) -> None:
         write(self._file(number), rows, self.schema, self._with(found))
 

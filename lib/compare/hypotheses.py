@@ -27,27 +27,25 @@ import pandas as pd
 import pyarrow as pa
 
 from lib import paths, store
-from lib.compare import bootstrap, document_bootstrap, permutation
+from lib.compare import bootstrap, document_bootstrap, named, permutation
 from lib.compare.document_bootstrap import EFFECT_NAMES, NO_EFFECT
 from lib.compare.documents import Measured, Stratum, strata
 from lib.compare.families import ALPHA, holm
 from lib.compare.measured import made_by, texts_of
 from lib.compare.verdicts import ALL, Verdict
 from lib.datasets import repository
-from lib.errors import StudyError, nearest, shortened
+from lib.errors import StudyError, nearest
 from lib.params import (
     Contrast,
     Expectation,
     Human,
     LlamaCpp,
     Model,
-    Study,
     Weights,
     load_scorer,
     load_source,
     load_study,
 )
-from lib.uid.measures import METRICS
 
 SEED = 0
 SCHEMA = pa.schema(
@@ -91,7 +89,7 @@ def answer(study_name: str) -> pd.DataFrame:
     earlier step's file that is missing or broken.
     """
     declared = load_study(study_name)
-    check(declared)
+    named.check(declared)
     study = repository.narrowed(study_name, declared)
     contrasts = [found for each in declared.contrasts() if (found := each.among(study.sources)) is not None]
     if not contrasts:
@@ -153,23 +151,6 @@ CODE = (
     "lib.compare.bootstrap",
     "lib.compare.families",
 )
-
-
-def check(study: Study) -> None:
-    """Raise StudyError for a hypothesis or comparison about a metric that step 03 does not make."""
-    for name, hypothesis in study.hypotheses.items():
-        if hypothesis.metric not in METRICS:
-            raise StudyError(
-                f"Hypothesis {name!r} is about the metric {shortened(hypothesis.metric)}, which step 03 does "
-                f"not make; {nearest(hypothesis.metric, METRICS)}"
-            )
-    for name, comparison in study.comparisons.items():
-        for metric in comparison.metrics:
-            if metric not in METRICS:
-                raise StudyError(
-                    f"Comparison {name!r} names the metric {metric!r}, which step 03 does not make; "
-                    f"{nearest(metric, METRICS)}"
-                )
 
 
 def answers(

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from lib import paths, store
-from lib.compare import hypotheses
+from lib.compare import named
 from lib.errors import StudyError
 from lib.params import Study, load_dataset, load_scorer, load_source, load_study
 
@@ -76,7 +76,7 @@ def register(study_name: str) -> Path:
             f"to register it anew, remove {paths.shown(path)}."
         )
     study = load_study(study_name)
-    hypotheses.check(study)
+    named.check(study)
     if not study.contrasts():
         raise StudyError(f"The study {study_name!r} declares no hypothesis; write them under `hypotheses`.")
     fixed = declared(study_name)

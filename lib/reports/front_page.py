@@ -21,7 +21,7 @@ from lib.datasets import repository
 from lib.figures import comparison, effects, hypotheses, varied
 from lib.params import Study, load_source, load_study
 from lib.params.varying import variant_of
-from lib.reports import claims
+from lib.reports import charts, claims
 from lib.reports import page as report
 from lib.reports.studies_page import write_studies_page
 from lib.uid import contours
@@ -70,8 +70,8 @@ def _answers(found: Sequence[Answer]) -> str:
     if not found:
         return ""
     by_dataset = hypotheses.by_dataset(found)
-    charts = [hypotheses.by_scorer(found), *([] if by_dataset is None else [by_dataset])]
-    return "".join(map(report.chart_html, charts))
+    drawn = [hypotheses.by_scorer(found), *([] if by_dataset is None else [by_dataset])]
+    return "".join(map(charts.chart_html, drawn))
 
 
 def _comparisons(study_name: str, study: Study) -> list[dict[str, Any]]:
@@ -104,9 +104,9 @@ def _figures(study_name: str, study: Study) -> str:
         f"{settings(study_name, study, scorer, classes)}<h3>All effects ({said})</h3>"
         "<p>Level of uniformity by three effects, spread between texts by the ratio of variances; lines are "
         "95 % intervals, and a point is filled where its test stands after Benjamini and Hochberg's "
-        f"correction.</p>{report.chart_html(effects.forest(tests, first))}"
+        f"correction.</p>{charts.chart_html(effects.forest(tests, first))}"
         "<h3>Where in the text</h3><p>Mean surprisal along the texts, with 95 % bands over texts.</p>"
-        f"{report.chart_html(comparison.contours(along))}"
+        f"{charts.chart_html(comparison.contours(along))}"
     )
 
 
@@ -121,7 +121,7 @@ def settings(study_name: str, study: Study, scorer: str, classes: Mapping[str, s
         return ""
     return (
         "<h3>Uniformity against the setting</h3><p>Each model at each value that the study takes; means over "
-        f"documents with 95 % intervals.</p>{report.chart_html(chart)}"
+        f"documents with 95 % intervals.</p>{charts.chart_html(chart)}"
     )
 
 

@@ -12,17 +12,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import jinja2
 import nbformat
-import vl_convert as vlc
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 
 from lib import machine, paths, store
 from lib.errors import StudyError
-from lib.figures.theme import lean
 from lib.reports import cells
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,12 +39,6 @@ class ChartFigures(Preprocessor):
 
 
 VEGALITE_PREFIX = "application/vnd.vegalite."
-
-
-def chart_html(chart: alt.TopLevelMixin) -> str:
-    """A chart of the project as the figure that `chart_figure` makes of a stored one."""
-    spec = lean(chart.to_dict())
-    return chart_figure(spec, vlc.vegalite_to_svg(json.dumps(spec)))
 
 
 def chart_figure(spec: dict[str, Any], svg: str, caption: str = "") -> str:
@@ -127,6 +118,8 @@ def vega_bundle() -> str:
         digest, _, bundle = kept.read_text().partition("\n")
         if digest == store.digest([bundle]):
             return bundle
+    import vl_convert as vlc  # hardly ever needed
+
     made: str = vlc.javascript_bundle()  # type: ignore[call-arg]  # the snippet has a default
     bundle = made.replace("</script", "<\\/script")
     with suppress(StudyError):  # then it is made again next time

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lib import commands, packages, paths
-from lib.compare import hypotheses
+from lib.compare import named
 from lib.datasets import folder, repository, rows, word_lists
 from lib.errors import StudyError
 from lib.params import (
@@ -45,7 +45,7 @@ def _wrong_with(name: str, study: Study) -> Iterator[str]:
     imports = study.imported is not None
     yield from _said(study.datasets, lambda dataset: _check_dataset(dataset, imports))
     yield from _said(study.comparisons, study.groups_of)
-    yield from _said([study], hypotheses.check)
+    yield from _said([study], named.check)
     if imports:
         yield from _said([study], lambda study: _check_import(name, study))
 

@@ -15,12 +15,12 @@ import pandas as pd
 
 from lib import paths
 from lib.commands import a_command
-from lib.compare import hypotheses, power
+from lib.compare import named, power
 from lib.compare.power import MORE, STUDIES, WANTED, Population, Size
 from lib.errors import StudyError
 from lib.figures import power as figures
 from lib.params import Study
-from lib.reports import page
+from lib.reports import charts, page
 from lib.running import cost
 from lib.running.check import checked_study
 
@@ -76,7 +76,7 @@ def plan(
 
     Raises StudyError for a study without hypotheses, numbers that cannot be, or a pilot without measures.
     """
-    hypotheses.check(study)
+    named.check(study)
     contrasts = study.contrasts()
     if not contrasts:
         raise StudyError(
@@ -99,8 +99,8 @@ def plan(
         table["pilot"] = table["hypothesis"].map(found)
     shown = _shown(table, size)
     sentences = _sentences(study, size, populations, pilot, studies)
-    charts = [
-        page.chart_html(figures.power(points, kind, WANTED))
+    drawn = [
+        charts.chart_html(figures.power(points, kind, WANTED))
         for kind in ("effect", "prompts", "samples")
         if (points["kind"] == kind).any()
     ]
@@ -112,7 +112,7 @@ def plan(
         rows=shown.to_numpy().tolist(),
         price=None if price is None else {"columns": list(price.columns), "rows": price.to_numpy().tolist()},
         unmeasured=UNMEASURED,
-        charts=charts,
+        charts=drawn,
         vega=page.vega_bundle(),
         hydrate=page.hydrate_script(),
     )

@@ -6,6 +6,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+import vl_convert
 
 from lib import machine
 from lib.errors import StudyError
@@ -54,7 +55,7 @@ def test_the_copy_of_vega_that_a_machine_keeps_is_whole_or_made_again(
     page.vega_bundle.cache_clear()
     bundle = page.vega_bundle()
     (kept,) = (tmp_path / "cache").glob("vega-*.js")
-    monkeypatch.setattr(page.vlc, "javascript_bundle", lambda: "made again")
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda: "made again")
     page.vega_bundle.cache_clear()
     assert page.vega_bundle() == bundle
     kept.write_text(kept.read_text()[:-1] + "?")
