@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,17 @@ def _run_small_study(root: Path) -> None:
 def finished_study(study_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STUDY_ROOT", str(study_root))
     return study_root
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch with one thread, as a job of a small model has: last digits depend on it."""
+    import torch  # not for tests that open no model
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def make_project(root: Path) -> None:

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def main() -> int:
     if arguments.reads_only:
         os.environ[READS_ONLY] = "1"  # for the kernel
     # A notebook's page is written while the next notebook runs.
-    with ThreadPoolExecutor(1) as pages, _kernel() as kernel:
+    with ThreadPoolExecutor(1) as pages, closing(Kernel()) as kernel:
         written = [
             pages.submit(_page, step, parameters, _executed(step, parameters, kernel))
             for step, parameters in _runs(arguments.steps, arguments.p)
@@ -97,7 +97,7 @@ def execute(step: str, parameters: Mapping[str, str]) -> Path:
 
     Raises StudyError with the sentence of the failing cell and the command that runs it again.
     """
-    with _kernel() as kernel:
+    with closing(Kernel()) as kernel:
         notebook = _executed(step, parameters, kernel)
     return _page(step, parameters, notebook)
 
@@ -136,15 +136,6 @@ def _told(step: str, parameters: Mapping[str, str], running: Path | None = None)
         kept = _kept(running, _evidence(step, parameters)) if running else ""
         again = " ".join(["python -m lib.running.execute", step, *given(parameters)])
         raise StudyError(f"{step} failed{_why(error)}{kept}\n  to run just this again: {again}") from None
-
-
-@contextmanager
-def _kernel() -> Iterator[Kernel]:
-    kernel = Kernel()
-    try:
-        yield kernel
-    finally:
-        kernel.end()
 
 
 def _run(step: str, parameters: Mapping[str, str], output: Path, kernel: Kernel) -> None:

@@ -49,7 +49,7 @@ class Kernel:
         self._there[1].allow_stdin = False
         return self._there
 
-    def end(self) -> None:
+    def close(self) -> None:
         """End it, if it was started."""
         if self._there is not None:
             manager, client = self._there

@@ -115,24 +115,21 @@ def test_a_window_that_texts_outgrow_is_left_to_the_model_itself():
     assert not continuing.continues(model, 65)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_prompt_is_read_the_same_whatever_is_read_beside_it():
     """With one thread, as jobs of small models have: shards then write the bytes of one job."""
-    threads, chance = torch.get_num_threads(), torch.Generator().manual_seed(0)
+    chance = torch.Generator().manual_seed(0)
     lengths = torch.randint(2, 120, (48,), generator=chance).tolist()
     ids = [torch.randint(10, 4000, (length,), generator=chance).tolist() for length in lengths]
     rows = [Row(number, each, 4, number) for number, each in enumerate(ids)]
-    try:
-        torch.set_num_threads(1)
-        model = open_generator(Transformers(backend="transformers", model=MODEL)).model
+    model = open_generator(Transformers(backend="transformers", model=MODEL)).model
 
-        def first(of: list[Row]) -> dict[int, torch.Tensor]:
-            written = Continuation(model, set(), of, Sampling(), lambda count: None)
-            logits = written.first()
-            return {one.row.number: each for one, each in zip(written.going, logits, strict=True)}
+    def first(of: list[Row]) -> dict[int, torch.Tensor]:
+        written = Continuation(model, set(), of, Sampling(), lambda count: None)
+        logits = written.first()
+        return {one.row.number: each for one, each in zip(written.going, logits, strict=True)}
 
-        whole = first(rows)
-        for step in (2, 3, 5):
-            for number, logits in first(rows[1::step]).items():
-                assert torch.equal(logits, whole[number]), (step, number)
-    finally:
-        torch.set_num_threads(threads)
+    whole = first(rows)
+    for step in (2, 3, 5):
+        for number, logits in first(rows[1::step]).items():
+            assert torch.equal(logits, whole[number]), (step, number)

@@ -10,7 +10,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 from lib import paths
@@ -71,6 +70,7 @@ def declare(root: Path, key: str, changed: object) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(profile))
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_two_shards_on_two_nodes_make_the_bytes_of_one_process(small_study, slurm):
     (small_study / "params" / "studies" / "small.yaml").write_text(STUDY)
     accounts = bool(slurm) and loopback.accounting()
@@ -104,16 +104,11 @@ def test_two_shards_on_two_nodes_make_the_bytes_of_one_process(small_study, slur
 
     for path in files:
         path.unlink()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as a job of a small model has: last digits depend on it
-    try:
-        for source in SOURCES:
-            make("texts", GIVEN | {"model": source})
-            for step in ("surprisal", "uid"):
-                make(step, GIVEN | {"model": source, "scorer": "tiny-scorer"})
-        make("hypotheses", {"study": "small"})
-    finally:
-        torch.set_num_threads(threads)
+    for source in SOURCES:
+        make("texts", GIVEN | {"model": source})
+        for step in ("surprisal", "uid"):
+            make(step, GIVEN | {"model": source, "scorer": "tiny-scorer"})
+    make("hypotheses", {"study": "small"})
     assert [path.read_bytes() for path in files] == through_slurm
 
 
