@@ -51,7 +51,10 @@ class InAKernel(NBClientEngine):
         place, nb_man.output_path = nb_man.output_path, None
         try:
             manager, client = kernel.ready()
-            executing = PapermillNotebookClient(nb_man, km=manager, kernel_name=kernel_name)
+            # What a cell prints comes in pieces, as chance would have it: a page has it whole.
+            executing = PapermillNotebookClient(
+                nb_man, km=manager, kernel_name=kernel_name, coalesce_streams=True
+            )
             executing.kc = client
             executing.execute()
         finally:
