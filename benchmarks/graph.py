@@ -31,6 +31,7 @@ def project(root: Path) -> None:
     """Write into `root` a project as the repository is, without data."""
     for name in ("params", "notebooks", "paper"):
         shutil.copytree(REPOSITORY / name, root / name)
+    shutil.copy(REPOSITORY / "_quarto.yml", root)
     (root / "data").mkdir()
     (root / "data" / "models").symlink_to(REPOSITORY / "data" / "models")
 

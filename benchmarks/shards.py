@@ -82,7 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         root = Path(folder).resolve()
         os.environ["STUDY_ROOT"] = str(root)
-        declare(root, arguments.texts, arguments.models)
+        declare(root, arguments.texts, [] if arguments.whole else arguments.models)
         name = "demo" if arguments.whole else PART
         if arguments.slurm:
             sys.path.append(str(REPOSITORY))
