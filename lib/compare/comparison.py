@@ -26,7 +26,7 @@ from lib import paths, store
 from lib.compare import bootstrap, mixed
 from lib.compare.bootstrap import Group
 from lib.compare.families import benjamini_hochberg, holm
-from lib.compare.measured import made_by
+from lib.compare.measured import documents_of, made_by, together
 from lib.compare.tests_between import BY_NAME, SMALLEST_GROUP, TESTS, Pair
 from lib.datasets import repository
 from lib.errors import StudyError, nearest
@@ -142,12 +142,13 @@ def compare(given: Mapping[str, Any]) -> Comparison:
 
     def read(columns: list[str] | None = None) -> pd.DataFrame:
         parts = [
-            store.read(file, made_by(study_name, scorer, dataset, source), columns).assign(
-                source=source, group=group_of[source], text_class=classes[source], dataset=dataset
-            )
+            store.read(file, made_by(study_name, scorer, dataset, source), columns)
             for (dataset, source), file in files.items()
         ]
-        return pd.concat(parts, ignore_index=True)
+        labels = [
+            {"source": s, "group": group_of[s], "text_class": classes[s], "dataset": d} for d, s in files
+        ]
+        return together(parts, labels)
 
     texts = read(_columns(declared.metrics, name))
     metrics = _metrics(texts, declared.metrics)
@@ -249,23 +250,19 @@ def _check_sizes(texts: pd.DataFrame, groups: Mapping[str, Sequence[str]], name:
 def summarise(texts: pd.DataFrame, metrics: Sequence[str], counts: pd.DataFrame) -> pd.DataFrame:
     """A row of `SUMMARY_SCHEMA` per group, dataset and metric; and for all datasets where several."""
     several = texts["dataset"].nunique() > 1
+    classes = texts.groupby("group", sort=False)["text_class"].agg(lambda some: "+".join(some.unique()))
     parts = []
-    for whole in (False, True) if several else (False,):
-        rows = texts.assign(dataset=ALL) if whole else texts
-        written = (counts.assign(dataset=ALL) if whole else counts).groupby(["group", "dataset"])
-        long = rows.melt(["group", "text_class", "dataset"], list(metrics), var_name="metric")
-        long["text_class"] = long.groupby("group", sort=False)["text_class"].transform(_joined)
-        grouped = long.groupby(["group", "text_class", "dataset", "metric"], sort=False)["value"]
-        quartiles = grouped.quantile([0.25, 0.75]).unstack()
-        table = grouped.agg(n="count", mean="mean", median="median", std="std", min="min", max="max")
-        table = table.assign(q25=quartiles[0.25], q75=quartiles[0.75]).reset_index()
-        table = table.join(written[["texts", "failed"]].sum(), on=["group", "dataset"])
-        parts.append(table.assign(missing=table["texts"] - table["n"]))
+    for keys in (["group", "dataset"], ["group"]) if several else (["group", "dataset"],):
+        written = counts.groupby(keys)[["texts", "failed"]].sum()
+        for metric in metrics:
+            grouped = texts.groupby(keys, sort=False)[metric]
+            table = grouped.agg(n="count", mean="mean", median="median", std="std", min="min", max="max")
+            table = table.assign(q25=grouped.quantile(0.25), q75=grouped.quantile(0.75)).reset_index()
+            table = table.astype(dict.fromkeys(keys, str)).join(written, on=keys)
+            known = {"dataset": ALL, "metric": metric, "text_class": table["group"].map(classes)}
+            known["missing"] = table["texts"] - table["n"]
+            parts.append(table.assign(**{name: known[name] for name in known if name not in keys}))
     return pd.concat(parts, ignore_index=True)
-
-
-def _joined(classes: pd.Series) -> str:
-    return "+".join(classes.unique())
 
 
 def pairwise_tests(
@@ -281,9 +278,9 @@ def pairwise_tests(
     (fewer than `SMALLEST_GROUP` texts, no document in common) has no row; one that is undefined,
     since nothing varies, has no p and is not in the family.
     """
-    documents = texts.groupby(["dataset", "doc_id"], sort=True).ngroup().to_numpy()
+    documents = documents_of(texts)
     first = np.unique(documents, return_index=True)[1]
-    strata = texts["dataset"].to_numpy()[first]
+    strata = texts["dataset"].iloc[first].to_numpy(str)
     resamples = bootstrap.Resamples(strata, bootstrap.DRAWS if draws is None else draws, SEED)
     rows: list[dict[str, Any]] = []
     for metric in Bar(metrics, unit="metric", desc="comparing", disable=None):

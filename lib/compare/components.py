@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import statsmodels.formula.api as smf
 
+from lib.compare.measured import documents_of
+
 PARTS = ("prompt", "chance", "length")
 GROUPS = 20  # of documents, left out in turn
 FEWEST = 40  # documents, so that two are left out at a time
@@ -29,15 +31,15 @@ def components(texts: pd.DataFrame, metric: str) -> pd.DataFrame:
     rows = texts[texts[metric].notna() & (texts["tokens"] > 0)]
     found = []
     for source, own in rows.groupby("source", sort=False):
-        document = own["dataset"] + "/" + own["doc_id"]
+        document, names = pd.factorize(documents_of(own))
         varies = own[metric].nunique() > 1 and own["tokens"].nunique() > 1
-        if not varies or document.nunique() < FEWEST or len(own) < 1.5 * document.nunique():
+        if not varies or len(names) < FEWEST or len(own) < 1.5 * len(names):
             continue
         made = pd.DataFrame(
             {
                 "value": own[metric] - own.groupby("dataset")[metric].transform("mean"),
                 "length": np.log2(own["tokens"].astype(float)),
-                "document": pd.factorize(document)[0],
+                "document": document,
             }
         )
         variance = _variances(made)
@@ -48,7 +50,7 @@ def components(texts: pd.DataFrame, metric: str) -> pd.DataFrame:
         error = np.sqrt((GROUPS - 1) / GROUPS * ((others - others.mean(axis=0)) ** 2).sum(axis=0))
         low, high = np.clip(share - 1.96 * error, 0, 1), np.clip(share + 1.96 * error, 0, 1)
         columns = zip(PARTS, variance, share, low, high, strict=True)
-        found += [(source, document.nunique(), *values) for values in columns]
+        found += [(source, len(names), *values) for values in columns]
     return pd.DataFrame(found, columns=["source", "documents", "part", "variance", "share", "low", "high"])
 
 

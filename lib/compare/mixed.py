@@ -10,6 +10,8 @@ import pyarrow as pa
 import statsmodels.formula.api as smf
 from scipy import optimize, stats
 
+from lib.compare.measured import documents_of
+
 SCHEMA = pa.schema(
     [
         ("metric", pa.string()),
@@ -29,7 +31,7 @@ SCHEMA = pa.schema(
     ]
 )
 MODELLED = ("mean_surprisal", "uid_variance", "uid_pairwise")
-OF_A_TEXT = ["doc_id", "source", "group", "text_class", "dataset", "tokens"]
+OF_A_TEXT = ["source", "group", "text_class", "dataset", "tokens"]
 BINS_PER_DOUBLING = 4
 LOG_RATIOS = (-14.0, 7.0)  # of the documents' variance to the residual one, from none to nearly all
 FEWEST = 20  # texts that a model is fitted to
@@ -61,7 +63,7 @@ def fit_models(texts: pd.DataFrame, metrics: Sequence[str] = MODELLED) -> pd.Dat
     any. Where all texts are of one class, the groups take its place. A fit that does not converge is
     kept and said to be so.
     """
-    texts = texts[[*OF_A_TEXT, *metrics]]  # each model and each sample copies its rows
+    texts = _numbered(texts, metrics)
     samples = {"all": texts, "length-matched": matched_lengths(texts)}
     fits = [
         _fit(rows, metric, response).assign(metric=metric, response=response, sample=sample)
@@ -78,24 +80,32 @@ def matched_lengths(texts: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     Lengths are matched coarsely (Iacus et al. 2012), in bins of a quarter of a doubling; from a bin
     as many texts of each class are drawn as the rarest class has there, none where one has none.
     """
-    rows = texts[texts["tokens"] > 0].copy()
-    by = _factor(rows)
-    rows["bin"] = np.floor(np.log2(rows["tokens"].astype(float)) * BINS_PER_DOUBLING)
-    sizes = rows.groupby(["dataset", "bin", by]).size().unstack(fill_value=0)
-    fewest = sizes.reindex(columns=rows[by].unique(), fill_value=0).min(axis=1)
-    shuffled = rows.sample(frac=1, random_state=seed)
-    number = shuffled.groupby(["dataset", "bin", by]).cumcount()
-    allowed = pd.MultiIndex.from_frame(shuffled[["dataset", "bin"]]).map(fewest)
-    return shuffled[number.to_numpy() < np.asarray(allowed, dtype=float)].sort_index().drop(columns="bin")
+    rows = texts.loc[texts["tokens"] > 0, ["dataset", "tokens", "text_class", "group"]]
+    bins = np.floor(np.log2(rows["tokens"].to_numpy(float)) * BINS_PER_DOUBLING)
+    cells = pd.DataFrame({"bin": rows.groupby(["dataset", bins]).ngroup(), "kind": rows[_factor(rows)]})
+    fewest = cells.groupby(["bin", "kind"]).size().unstack(fill_value=0).min(axis=1)
+    shuffled = cells.sample(frac=1, random_state=seed)
+    number = shuffled.groupby(["bin", "kind"]).cumcount()
+    return texts.loc[np.sort(shuffled.index[number < shuffled["bin"].map(fewest)])]
 
 
 def residuals(texts: pd.DataFrame, metric: str, response: str = "level") -> pd.DataFrame:
     """Of the model on all texts: `source`, `text_class`, `fitted`, `residual`, in the metric's unit."""
-    rows, _, result, _ = _fitted(texts, metric, response)
+    rows = _rows(_numbered(texts, [metric]), metric)
+    _, result, _ = _fitted(rows, metric, response)
     if result is None:
         return pd.DataFrame({"source": [], "text_class": [], "fitted": [], "residual": []})
     kept = rows[["source", "text_class"]].reset_index(drop=True)
     return kept.assign(fitted=result.fitted, residual=result.residual)
+
+
+def _numbered(texts: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """`texts` with the number of each one's document in place of its name."""
+    return texts[[*OF_A_TEXT, *metrics]].assign(document=documents_of(texts))
+
+
+def _rows(texts: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return texts.loc[texts[metric].notna() & (texts["tokens"] > 0), [*OF_A_TEXT, "document", metric]]
 
 
 def _factor(texts: pd.DataFrame) -> str:
@@ -103,7 +113,8 @@ def _factor(texts: pd.DataFrame) -> str:
 
 
 def _fit(texts: pd.DataFrame, metric: str, response: str) -> pd.DataFrame:
-    rows, formula, result, note = _fitted(texts, metric, response)
+    rows = _rows(texts, metric)
+    formula, result, note = _fitted(rows, metric, response)
     shown = formula.replace("response", metric if response == "level" else f"|{metric} − median|")
     about: dict[str, Any] = {
         "n": len(rows),
@@ -136,29 +147,40 @@ def _fit(texts: pd.DataFrame, metric: str, response: str) -> pd.DataFrame:
     )
 
 
-def _fitted(texts: pd.DataFrame, metric: str, response: str) -> tuple[pd.DataFrame, str, Fit | None, str]:
-    """Rows, formula, the fit (None if there is none) and what there is to say about it."""
-    there = texts[metric].notna() & (texts["tokens"] > 0)
-    rows = texts.loc[there, [*OF_A_TEXT, metric]].copy()
-    by = _factor(texts)
-    rows["document"] = rows["dataset"] + "/" + rows["doc_id"]
-    rows["log_tokens"] = np.log2(rows["tokens"].astype(float))
-    rows["response"] = rows[metric]
+def _fitted(rows: pd.DataFrame, metric: str, response: str) -> tuple[str, Fit | None, str]:
+    """The formula, the fit (None if there is none) and what there is to say about it."""
+    by = _factor(rows)
+    factors = [by, "dataset"] if rows["dataset"].nunique() > 1 else [by]
+    formula = f"response ~ {' * '.join(factors)} + log_tokens"
+    levels = rows[by].nunique()
+    if len(rows) < FEWEST or levels < 2:
+        return formula, None, f"not fitted: {len(rows)} texts of {levels} groups"
+    values = rows[metric].to_numpy(float)
     if response == "spread":
-        rows["response"] = (rows[metric] - rows.groupby([by, "dataset"])[metric].transform("median")).abs()
-    levels = sorted(rows[by].unique(), key=lambda level: (level != "human", level))
-    rows[by] = pd.Categorical(rows[by], categories=levels)
-    several = rows["dataset"].nunique() > 1
-    formula = f"response ~ {by}" + (" * dataset" if several else "") + " + log_tokens"
-    if len(rows) < FEWEST or len(levels) < 2:
-        return rows, formula, None, f"not fitted: {len(rows)} texts of {len(levels)} groups"
-    model = smf.ols(formula, rows)  # for its design; nothing is fitted by it
-    documents = pd.factorize(rows["document"])[0]
+        values = np.abs(values - rows.groupby([by, "dataset"])[metric].transform("median").to_numpy(float))
+    exog, terms = _design(rows, factors)
     try:
-        result = reml(np.asarray(model.exog), np.asarray(model.endog), documents, list(model.exog_names))
+        result = reml(exog, values, pd.factorize(rows["document"])[0], terms)
     except np.linalg.LinAlgError as error:
-        return rows, formula, None, f"not fitted: {error}"
-    return rows, formula, result, result.note
+        return formula, None, f"not fitted: {error}"
+    return formula, result, result.note
+
+
+def _design(rows: pd.DataFrame, factors: list[str]) -> tuple[np.ndarray, list[str]]:
+    """The fixed effects of each text [texts, terms], and what they are called.
+
+    Contrasts are made once for each combination of `factors`, people first.
+    """
+    cells = rows.groupby(factors, sort=True)
+    made = cells.size().reset_index().astype(dict.fromkeys(factors, str))
+    levels = sorted(made[factors[0]].unique(), key=lambda level: (level != "human", level))
+    made[factors[0]] = pd.Categorical(made[factors[0]], categories=levels)
+    # For its design; nothing is fitted by it.
+    model = smf.ols(f"number ~ {' * '.join(factors)}", made.assign(number=0.0))
+    exog = np.empty((len(rows), len(model.exog_names) + 1))
+    np.take(np.asarray(model.exog), cells.ngroup().to_numpy(), axis=0, out=exog[:, :-1], mode="clip")
+    np.log2(rows["tokens"].to_numpy(float), out=exog[:, -1])
+    return exog, [*model.exog_names, "log_tokens"]
 
 
 def reml(exog: np.ndarray, endog: np.ndarray, documents: np.ndarray, terms: list[str]) -> Fit:
@@ -173,11 +195,13 @@ def reml(exog: np.ndarray, endog: np.ndarray, documents: np.ndarray, terms: list
     texts, count = exog.shape
     if np.linalg.matrix_rank(exog) < count:
         raise np.linalg.LinAlgError("the terms cannot be told apart on these texts")
-    columns = np.column_stack([exog, endog])
+    columns = (*exog.T, endog)
     sizes = np.bincount(documents).astype(float)
-    sums = np.zeros((len(sizes), count + 1))
-    np.add.at(sums, documents, columns)
-    products = columns.T @ columns
+    sums = np.column_stack([np.bincount(documents, column) for column in columns])
+    products = np.empty((count + 1, count + 1))
+    products[:-1, :-1] = exog.T @ exog
+    products[-1, :-1] = products[:-1, -1] = endog @ exog
+    products[-1, -1] = endog @ endog
 
     def at(ratio: float) -> tuple[np.ndarray, np.ndarray, float]:
         """XᵀV⁻¹X, the fixed effects, and the residual sum of squares, all for that ratio."""

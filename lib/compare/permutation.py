@@ -21,6 +21,7 @@ FEWER_DRAWS = 9_999  # of more than `MANY` documents
 MANY = 20_000
 EXACT = 1 << 14  # every exchange is made where there are at most so many
 AT_ONCE = 1 << 12  # draws
+TABLES_AT_ONCE = 1 << 12  # of eight documents each
 ROOM = 1 << 22  # numbers of a block where documents are dealt anew
 SIGNS = ((np.arange(256) >> np.arange(8)[:, None]) & 1) * 2.0 - 1  # [8 documents, 256 patterns]
 
@@ -122,15 +123,16 @@ def _all_flips(values: np.ndarray) -> np.ndarray:
 
 def _flips(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
     """The sums of `values` [n] with random signs, [draws]."""
-    padded = np.zeros(-(-len(values) // 8) * 8, complex)
-    padded[: len(values)] = values
-    tables = padded.reshape(-1, 8) @ SIGNS  # [eights, 256]
+    eights = np.zeros((-(-len(values) // 8), 8), complex)
+    eights.ravel()[: len(values)] = values
     sums = np.zeros(draws, complex)
-    for start in range(0, draws, AT_ONCE):
-        block = sums[start : start + AT_ONCE]
-        patterns = np.frombuffer(rng.bytes(len(tables) * len(block)), np.uint8).reshape(len(tables), -1)
-        for table, of_block in zip(tables, patterns, strict=True):
-            block += table.take(of_block)
+    for first in range(0, len(eights), TABLES_AT_ONCE):
+        tables = eights[first : first + TABLES_AT_ONCE] @ SIGNS  # [eights, 256]
+        for start in range(0, draws, AT_ONCE):
+            block = sums[start : start + AT_ONCE]
+            patterns = np.frombuffer(rng.bytes(len(tables) * len(block)), np.uint8).reshape(len(tables), -1)
+            for table, of_block in zip(tables, patterns, strict=True):
+                block += table.take(of_block)
     return sums
 
 

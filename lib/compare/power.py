@@ -28,7 +28,7 @@ from scipy import stats
 from lib import machine
 from lib.compare.families import ALPHA
 from lib.compare.hypotheses import answers
-from lib.compare.measured import texts_of
+from lib.compare.measured import documents_of, texts_of
 from lib.errors import StudyError
 from lib.params import Contrast, Study, load_source, load_study
 from lib.progress import Bar
@@ -103,7 +103,7 @@ def of_pilot(pilot: str, study: Study, chance: float = Population.chance) -> dic
 
 def _estimated(texts: pd.DataFrame, metric: str, study: Study, chance: float) -> Population:
     rows = texts[texts[metric].notna()]
-    rows = rows.assign(document=rows["dataset"] + "/" + rows["doc_id"])
+    rows = rows.assign(document=documents_of(rows))
     centred = rows[metric] - rows.groupby(["source", "dataset"])[metric].transform("mean")
     by_source = centred.groupby(rows["source"])
     unit = float(np.sqrt(by_source.var().mean()))
