@@ -8,6 +8,7 @@ import torch
 NUCLEUS = 256  # entries that are sorted at first; where a row's nucleus has more, it is found by sums of bins
 BINS, ONE = 4096, 0x3F80  # bins down to 2^-32, smaller entries in the last; the upper half of the bits of 1.0
 ROWS = 8  # whose sums are found at once: what that takes stays near the processor
+DRAWN_AT_ONCE = 16  # rows, for the same reason
 BLOCK = 64  # entries of a vocabulary that are summed before anything is added up one by one
 
 
@@ -31,6 +32,9 @@ def draw(logits: torch.Tensor, numbers: torch.Tensor, temperature: float, top_p:
         return logits.argmax(-1)
     if logits.device.type == "mps":  # has no float64
         return draw(logits.cpu(), numbers, temperature, top_p).to(logits.device)
+    if logits.device.type == "cpu" and len(logits) > DRAWN_AT_ONCE:
+        pieces = zip(logits.split(DRAWN_AT_ONCE), numbers.split(DRAWN_AT_ONCE), strict=True)
+        return torch.cat([draw(*piece, temperature, top_p) for piece in pieces])
     logits, numbers = logits.float(), numbers.to(logits.device)
     # 2^x is several times as fast as e^x on processors.
     below_top = (logits - logits.amax(-1, keepdim=True)).mul_(math.log2(math.e) / temperature)
