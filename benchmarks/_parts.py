@@ -83,13 +83,12 @@ def of_products(profile: Profile) -> None:
 def of_scoring(profile: Profile) -> None:
     """Time the parts of step 02 with transformers."""
     from lib import store
-    from lib.backends import attention, memory, transformers_scoring
+    from lib.backends import memory, transformers_scoring
     from lib.backends.windowed import WindowedReader
     from lib.surprisal import rows, scoring
 
     of_products(profile)
-    profile.time(torch.nn.functional, "scaled_dot_product_attention", "attention")
-    profile.time(attention, "causal_blocks", "attention")
+    of_attention(profile)
     profile.time(transformers_scoring, "columns", "softmax, ranks, boundaries of words")
     profile.time(memory, "trim", "memory given back")
     reader = transformers_scoring.TransformersScoringModel
@@ -105,12 +104,20 @@ def of_scoring(profile: Profile) -> None:
     profile.time(scoring, "_deviation", OPENING)
 
 
+def of_attention(profile: Profile) -> None:
+    from lib.backends import attention
+
+    profile.time(torch.nn.functional, "scaled_dot_product_attention", "attention")
+    profile.time(attention, "of_one_query", "attention")
+    profile.time(attention, "causal_blocks", "attention")
+
+
 def of_writing(profile: Profile) -> None:
     """Time the parts of a `Continuation`."""
     from lib.backends import continuing
 
     of_products(profile)
-    profile.time(torch.nn.functional, "scaled_dot_product_attention", "attention")
+    of_attention(profile)
     profile.time(continuing, "draw", "drawing")
     profile.time(continuing._Layer, "update", "keys and values put in their places")
     profile.time(continuing.Continuation, "_logits", "rest of the steps: norms, activations, rotation, sums")

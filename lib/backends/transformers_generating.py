@@ -9,7 +9,6 @@ from lib.backends import continuing, memory, transformers_models
 from lib.backends.continuing import Continuation, Row
 from lib.backends.drawing import draw, not_yet, uniforms
 from lib.backends.generating import UNWATCHED, Completion, Request, Watch, why_not
-from lib.backends.packed import pack
 from lib.errors import StudyError
 from lib.params import Sampling, Transformers
 
@@ -69,9 +68,7 @@ class TransformersGenerator:
         expected = self.model(ids[None], use_cache=False).logits[0, -1].float()
         for weight in self.model.parameters():
             memory.page_out(weight)  # packing reads them again, one at a time
-        # In float32 a row's sums must not depend on how many rows there are; in half precision all slots
-        # go through every step anyway.
-        pack(self.model, self.model.dtype, continuing.BATCH if half else None)
+        continuing.prepare(self.model)
         tolerance = (3e-2 if half else 1e-3) * expected.abs().max().clamp(min=1.0)
         found = self.model(ids[None], use_cache=False).logits[0, -1].float()
         if (found - expected).abs().max() > tolerance:

@@ -115,21 +115,38 @@ def test_a_window_that_texts_outgrow_is_left_to_the_model_itself():
     assert not continuing.continues(model, 65)
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_a_prompt_is_read_the_same_whatever_is_read_beside_it():
-    """With one thread, as jobs of small models have: shards then write the bytes of one job."""
+@pytest.mark.parametrize(("dtype", "threads"), [("float32", 1), ("float32", 2), ("bfloat16", 2)])
+def test_a_text_is_the_same_whatever_is_written_beside_it(dtype, threads, monkeypatch):
+    """With one thread, as jobs of small models have, to the last bit: shards write the bytes of one job."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(threads)
     chance = torch.Generator().manual_seed(0)
-    lengths = torch.randint(2, 120, (48,), generator=chance).tolist()
+    lengths = torch.randint(2, 120, (80,), generator=chance).tolist()
     ids = [torch.randint(10, 4000, (length,), generator=chance).tolist() for length in lengths]
-    rows = [Row(number, each, 4, number) for number, each in enumerate(ids)]
-    model = open_generator(Transformers(backend="transformers", model=MODEL)).model
+    rows = [Row(number, each, 2 + number % 4, number) for number, each in enumerate(ids)]
+    generator = open_generator(Transformers(backend="transformers", model=MODEL, dtype=dtype))
+    plain = Continuation._logits
 
-    def first(of: list[Row]) -> dict[int, torch.Tensor]:
-        written = Continuation(model, set(), of, Sampling(), lambda count: None)
-        logits = written.first()
-        return {one.row.number: each for one, each in zip(written.going, logits, strict=True)}
+    def written(of: list[Row]) -> tuple[dict[int, list[int]], dict[int, list[torch.Tensor]]]:
+        seen: dict[int, list[torch.Tensor]] = {row.number: [] for row in of}
 
-    whole = first(rows)
-    for step in (2, 3, 5):
-        for number, logits in first(rows[1::step]).items():
-            assert torch.equal(logits, whole[number]), (step, number)
+        def kept(self: Continuation) -> torch.Tensor:
+            logits = plain(self)
+            for one, each in zip(self.going, logits, strict=True):
+                seen[one.row.number].append(each)
+            return logits
+
+        monkeypatch.setattr(Continuation, "_logits", kept)
+        some = Continuation(generator.model, set(), of, Sampling(), lambda count: None, apart=generator.apart)
+        return {row.number: new for row, new in some.finished()}, seen
+
+    try:
+        texts, whole = written(rows)
+        assert len(texts) == len(rows)
+        for step in (2, 3, 5):
+            some, seen = written(rows[1::step])
+            assert some == {number: texts[number] for number in some}
+            for number, logits in seen.items() if threads == 1 else ():
+                assert all(map(torch.equal, logits, whole[number])), (step, number)
+    finally:
+        torch.set_num_threads(usual)
