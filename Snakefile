@@ -135,9 +135,14 @@ def turn(weights, writes):
     return asked
 
 
-def reading(sources):
+def reading(sources, each=resources.KB_PER_REPORTED):
     """The memory of a job that reads all texts of `sources`, in all datasets."""
-    return min(resources.reading(study, sources), MEMORY)
+    return min(resources.reading(study, sources, each), MEMORY)
+
+
+def testing(sources):
+    """The same of a job that tests them."""
+    return reading(sources, resources.KB_PER_TESTED)
 
 
 OF_TEXTS = "data/texts/{dataset}/.{source}.shard-{shard}-of-" + str(SHARDS)
@@ -295,7 +300,7 @@ rule compare:
     params:
         follows=lambda wildcards: steps.comparison(study, wildcards.comparison),
     resources:
-        mem_mb=lambda wildcards: reading(study.sources_of(wildcards.comparison)),
+        mem_mb=lambda wildcards: testing(study.sources_of(wildcards.comparison)),
     shell:
         MAKE + " compare" + OF_COMPARISON + " && touch {output:q}"
 
@@ -315,7 +320,7 @@ if HYPOTHESES:
         params:
             follows=steps.hypotheses(study),
         resources:
-            mem_mb=reading(study.sources),
+            mem_mb=testing(study.sources),
         shell:
             MAKE + " hypotheses -p study {STUDY:q} && touch {output:q}"
 

