@@ -76,7 +76,7 @@ def of_one_query(
     of_keys = query.reshape(texts, key.shape[1], -1, width)
     likeness = torch.cat([of_keys @ block.transpose(-1, -2) for block in key.unbind(2)], dim=-1)
     shares = likeness.add_(mask).softmax(-1).split(key.shape[3], dim=-1)
-    found = torch.zeros(*of_keys.shape[:3], value.shape[-1])
+    found = query.new_zeros(*of_keys.shape[:3], value.shape[-1], dtype=torch.float32)
     for share, block in zip(shares, value.unbind(2), strict=True):
         found += share @ block
     return found.to(query.dtype).reshape(texts, 1, heads, -1)
