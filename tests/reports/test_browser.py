@@ -75,6 +75,9 @@ def test_every_page_loads_whole_with_live_charts_and_asks_for_nothing(finished_s
             page.set_viewport_size({"width": width, "height": 900})
             # Wide tables and charts scroll in a box of their own, never the page.
             assert page.evaluate("document.documentElement.scrollWidth") <= width + 1, (file, width)
+        page.set_viewport_size({"width": max(WIDTHS.values()), "height": 900})
+        hidden = "tables => tables.filter(t => t.scrollWidth > t.clientWidth + 1).map(t => t.innerText)"
+        assert page.eval_on_selector_all(".output_markdown table", hidden) == [], file
         shot = tmp_path / "shot.png"
         page.screenshot(path=shot, full_page=True)
         assert shot.stat().st_size > 10_000
