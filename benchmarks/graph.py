@@ -74,8 +74,13 @@ def dry_run(shards: int) -> tuple[int, float, float]:
     begun = perf_counter()
     done = subprocess.run(command, cwd=paths.root(), capture_output=True, text=True, check=True)
     seconds = perf_counter() - begun
+    return jobs_of(done), seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def jobs_of(done: subprocess.CompletedProcess[str]) -> int:
+    """How many jobs Snakemake says that it has."""
     total = next(line for line in (done.stdout + done.stderr).splitlines() if line.startswith("total"))
-    return int(total.split()[1]), seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return int(total.split()[1])
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter
 
 import yaml
-from graph import REPOSITORY, project
+from graph import REPOSITORY, jobs_of, project
 
 from lib import machine, paths
 from lib.params import load_study
@@ -65,10 +65,9 @@ def once(root: Path, name: str, shards: int, slurm: bool) -> tuple[float, int, s
     begun = perf_counter()
     done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
     seconds = perf_counter() - begun
-    total = next(line for line in (done.stdout + done.stderr).splitlines() if line.startswith("total"))
     data = sorted(file for made in MADE for file in (root / made).rglob("*.parquet"))
     read = hashlib.sha256(b"".join(file.read_bytes() for file in data)).hexdigest()[:12]
-    return seconds, int(total.split()[1]), read
+    return seconds, jobs_of(done), read
 
 
 def main() -> None:

@@ -107,14 +107,14 @@ def finished_study(study_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    """torch with one thread, as a job of a small model has: last digits depend on it."""
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """torch with so many threads: one, as a job of a small model has, if a test says no other number."""
     import torch  # not for tests that open no model
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    usual, number = torch.get_num_threads(), getattr(request, "param", 1)
+    torch.set_num_threads(number)
+    yield number
+    torch.set_num_threads(usual)
 
 
 def make_project(root: Path) -> None:

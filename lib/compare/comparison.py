@@ -259,10 +259,11 @@ def summarise(texts: pd.DataFrame, metrics: Sequence[str], counts: pd.DataFrame)
             table = grouped.agg(n="count", mean="mean", median="median", std="std", min="min", max="max")
             table = table.assign(q25=grouped.quantile(0.25), q75=grouped.quantile(0.75)).reset_index()
             table = table.astype(dict.fromkeys(keys, str)).join(written, on=keys)
-            known = {"dataset": ALL, "metric": metric, "text_class": table["group"].map(classes)}
-            known["missing"] = table["texts"] - table["n"]
-            parts.append(table.assign(**{name: known[name] for name in known if name not in keys}))
-    return pd.concat(parts, ignore_index=True)
+            of_group = table["group"].map(classes)
+            parts.append(
+                table.assign(metric=metric, text_class=of_group, missing=table["texts"] - table["n"])
+            )
+    return pd.concat(parts, ignore_index=True).fillna({"dataset": ALL})
 
 
 def pairwise_tests(
@@ -278,8 +279,7 @@ def pairwise_tests(
     (fewer than `SMALLEST_GROUP` texts, no document in common) has no row; one that is undefined,
     since nothing varies, has no p and is not in the family.
     """
-    documents = documents_of(texts)
-    first = np.unique(documents, return_index=True)[1]
+    documents, first = documents_of(texts)
     strata = texts["dataset"].iloc[first].to_numpy(str)
     resamples = bootstrap.Resamples(strata, bootstrap.DRAWS if draws is None else draws, SEED)
     rows: list[dict[str, Any]] = []

@@ -31,7 +31,7 @@ def components(texts: pd.DataFrame, metric: str) -> pd.DataFrame:
     rows = texts[texts[metric].notna() & (texts["tokens"] > 0)]
     found = []
     for source, own in rows.groupby("source", sort=False):
-        document, names = pd.factorize(documents_of(own))
+        document, names = pd.factorize(documents_of(own)[0])
         varies = own[metric].nunique() > 1 and own["tokens"].nunique() > 1
         if not varies or len(names) < FEWEST or len(own) < 1.5 * len(names):
             continue

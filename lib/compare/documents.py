@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lib.compare.measured import documents_of
 from lib.compare.permutation import Sides
 from lib.params import Aspect, Contrast
 
@@ -43,8 +44,7 @@ class Measured:
         """`texts` has the columns `doc_id`, `source`, `dataset` and `metric`, in rows of any order."""
         datasets, names = pd.factorize(texts["dataset"], sort=True)
         # The number of a document follows from its name, so that the order of rows decides nothing.
-        documents, doc_ids = pd.factorize(texts["doc_id"], sort=True)
-        numbers, document = np.unique(datasets * len(doc_ids) + documents, return_inverse=True)
+        document, first = documents_of(texts)
         source, sources = pd.factorize(texts["source"])
         values = texts[metric].to_numpy(float)
         kept = np.isfinite(values)
@@ -54,7 +54,7 @@ class Measured:
             document[kept][order],
             source[kept][order],
             tuple(map(str, sources)),
-            numbers // max(len(doc_ids), 1),
+            datasets[first],
             tuple(map(str, names)),
         )
 

@@ -55,6 +55,10 @@ def together(parts: Sequence[pd.DataFrame], labels: Sequence[Mapping[str, str]])
     return rows
 
 
-def documents_of(texts: pd.DataFrame) -> np.ndarray:
-    """The number of each text's document [texts], from 0 on, in the order of `dataset` and `doc_id`."""
-    return texts.groupby(["dataset", "doc_id"], sort=True).ngroup().to_numpy()
+def documents_of(texts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each text's document [texts], from 0 on, in the order of `dataset` and `doc_id`.
+
+    And where each document's first text stands [documents].
+    """
+    numbers = texts.groupby(["dataset", "doc_id"], sort=True).ngroup().to_numpy()
+    return numbers, np.unique(numbers, return_index=True)[1]

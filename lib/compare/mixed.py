@@ -101,7 +101,7 @@ def residuals(texts: pd.DataFrame, metric: str, response: str = "level") -> pd.D
 
 def _numbered(texts: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """`texts` with the number of each one's document in place of its name."""
-    return texts[[*OF_A_TEXT, *metrics]].assign(document=documents_of(texts))
+    return texts[[*OF_A_TEXT, *metrics]].assign(document=documents_of(texts)[0])
 
 
 def _rows(texts: pd.DataFrame, metric: str) -> pd.DataFrame:

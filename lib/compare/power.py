@@ -103,7 +103,7 @@ def of_pilot(pilot: str, study: Study, chance: float = Population.chance) -> dic
 
 def _estimated(texts: pd.DataFrame, metric: str, study: Study, chance: float) -> Population:
     rows = texts[texts[metric].notna()]
-    rows = rows.assign(document=documents_of(rows))
+    rows = rows.assign(document=documents_of(rows)[0])
     centred = rows[metric] - rows.groupby(["source", "dataset"])[metric].transform("mean")
     by_source = centred.groupby(rows["source"])
     unit = float(np.sqrt(by_source.var().mean()))

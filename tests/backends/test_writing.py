@@ -115,11 +115,11 @@ def test_a_window_that_texts_outgrow_is_left_to_the_model_itself():
     assert not continuing.continues(model, 65)
 
 
-@pytest.mark.parametrize(("dtype", "threads"), [("float32", 1), ("float32", 2), ("bfloat16", 2)])
+@pytest.mark.parametrize(
+    ("dtype", "threads"), [("float32", 1), ("float32", 2), ("bfloat16", 2)], indirect=["threads"]
+)
 def test_a_text_is_the_same_whatever_is_written_beside_it(dtype, threads, monkeypatch):
     """With one thread, as jobs of small models have, to the last bit: shards write the bytes of one job."""
-    usual = torch.get_num_threads()
-    torch.set_num_threads(threads)
     chance = torch.Generator().manual_seed(0)
     lengths = torch.randint(2, 120, (80,), generator=chance).tolist()
     ids = [torch.randint(10, 4000, (length,), generator=chance).tolist() for length in lengths]
@@ -140,13 +140,10 @@ def test_a_text_is_the_same_whatever_is_written_beside_it(dtype, threads, monkey
         some = Continuation(generator.model, set(), of, Sampling(), lambda count: None, apart=generator.apart)
         return {row.number: new for row, new in some.finished()}, seen
 
-    try:
-        texts, whole = written(rows)
-        assert len(texts) == len(rows)
-        for step in (2, 3, 5):
-            some, seen = written(rows[1::step])
-            assert some == {number: texts[number] for number in some}
-            for number, logits in seen.items() if threads == 1 else ():
-                assert all(map(torch.equal, logits, whole[number])), (step, number)
-    finally:
-        torch.set_num_threads(usual)
+    texts, whole = written(rows)
+    assert len(texts) == len(rows)
+    for step in (2, 3, 5):
+        some, seen = written(rows[1::step])
+        assert some == {row.number: texts[row.number] for row in rows[1::step]}
+        for number, logits in seen.items() if threads == 1 else ():
+            assert all(map(torch.equal, logits, whole[number])), (step, number)

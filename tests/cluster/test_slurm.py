@@ -70,7 +70,7 @@ def declare(root: Path, key: str, changed: object) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(profile))
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("threads")
 def test_two_shards_on_two_nodes_make_the_bytes_of_one_process(small_study, slurm):
     (small_study / "params" / "studies" / "small.yaml").write_text(STUDY)
     accounts = bool(slurm) and loopback.accounting()
