@@ -267,17 +267,23 @@ def within_rounds(found: Mapping[str, Any], ratio: Mapping[str, Any]) -> list[fl
 
 
 def _ratios(found: Mapping[str, Any]) -> Iterator[str]:
+    titles = _titles(found)
     for ratio in found["ratios"]:
         if values := within_rounds(found, ratio):
             name = f"{found['engines'][ratio['engine']]} / {found['engines'][ratio['other']]}"
-            yield _judged(name, values, ratio["aim"], at_least=True)
+            of = "" if ratio["figure"] == Ratio.figure else f": {titles[ratio['figure']]}"
+            yield _judged(name + of, values, ratio["aim"], at_least=True)
+
+
+def _titles(found: Mapping[str, Any]) -> dict[str, str]:
+    return {column["figure"]: column["title"] for column in found["columns"]}
 
 
 def _limits(found: Mapping[str, Any]) -> Iterator[str]:
+    titles = _titles(found)
     for limit in found["limits"]:
         runs = (run["figures"] for run in found["runs"] if run["engine"] == limit["engine"])
         if values := [figures[limit["figure"]] for figures in runs if limit["figure"] in figures]:
-            titles = {column["figure"]: column["title"] for column in found["columns"]}
             name = f"{found['engines'][limit['engine']]}: {titles[limit['figure']]}"
             yield _judged(name, values, limit["most"], at_least=False)
 

@@ -1,15 +1,14 @@
 """How fast step 03 is: this project, and the original study's way (a CSV per text, pandas per text).
 
-python benchmarks/uid.py [--tokens 10000000] [--texts 20000] [--sample 300]
+python benchmarks/uid.py [--tokens 10000000] [--texts 20000] [--sample 300] [--rounds 5] [--seconds 300]
 
 Both ways compute the columns of the contract from the tokens, and all metrics from tokens and words.
 The original's way is measured on a sample of the texts, from files of two columns as the study's, and
 with this project's segmenter of sentences (the study took NLTK's). The figures of both must agree.
-Speeds are the best of `ROUNDS` × `RUNS`, in tokens per second, and per second that processors worked:
+A speed is the best of `RUNS` in a process, in tokens per second, and per second that processors worked:
 other work on the machine falsifies these less, but they do not show that this project uses all cores.
 """
 
-import argparse
 import json
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import sentencex
-from _process import in_own_process, peak_bytes
+from _process import peak_bytes
+from _rounds import Benchmark, Column, Ratio, Rounds, arguments
 
 from lib import store
 from lib.params import UidSettings
@@ -30,8 +30,20 @@ from lib.uid import measures as uid
 TEXTS_PER_ROW_GROUP = 20  # about what step 02 writes
 TEN = ["tokens", *uid.CONTRACT, "vocab_size", "sentence_length"]
 SETTINGS = UidSettings()
-WAYS = ("original ten", "ours ten", "original all", "ours all")
-ROUNDS, RUNS = 3, 3
+WAYS = {
+    "original_ten": "the contract's ten columns, the original's way",
+    "ours_ten": "the contract's ten columns, this project",
+    "original_all": f"all {len(uid.METRICS)} metrics, the original's way",
+    "ours_all": f"all {len(uid.METRICS)} metrics, this project",
+}
+PER_PROCESSOR = "tokens_per_processor_second"
+RATIOS = [
+    Ratio("ours_ten", "original_ten"),
+    Ratio("ours_ten", "original_ten", figure=PER_PROCESSOR),
+    Ratio("ours_all", "original_all", 50),
+    Ratio("ours_all", "original_all", figure=PER_PROCESSOR),
+]
+RUNS = 3
 
 
 def vocabulary(size: int = 10_000) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +144,12 @@ def of_all(tokens: pd.Series, s: pd.Series, starts: list[int]) -> dict[str, floa
     last_character = tokens.str.len().cumsum() - 1
     number = np.searchsorted(starts, last_character, side="right").clip(min=1)
     by_sentence = s.groupby(number)
+    means = by_sentence.mean()
+    power = np.abs(np.fft.rfft(deviation)[1:]) ** 2
     return {
+        "sentence_variance": means.var(ddof=0) if len(means) > 1 else np.nan,
+        "sentence_pairwise": (means.diff().dropna() ** 2).mean(),
+        "spectral_peak": power.max() / power.sum(),
         "local_difference": step.abs().mean(),
         "super_linear_cost": (s**SETTINGS.power).mean(),
         "uid_variance_sentence": by_sentence.var(ddof=0)[by_sentence.size() > 1].mean(),
@@ -151,7 +168,7 @@ def moving_ttr(tokens: list[str], window: int) -> float:
 
 def measure(way: str, folder: Path) -> dict[str, float]:
     """The best speeds of `RUNS`, and the peak of memory; the figures are left in `folder`."""
-    compute = {"ours": ours, "original": original}[way.split()[0]]
+    compute = {"ours": ours, "original": original}[way.split("_")[0]]
     names = TEN if way.endswith("ten") else list(uid.METRICS)
     texts = json.loads((folder / "texts.json").read_text())
     seconds, worked = [], []
@@ -163,11 +180,16 @@ def measure(way: str, folder: Path) -> dict[str, float]:
     peak = peak_bytes() / 1e6
     rows.to_parquet(folder / f"{way}.parquet")
     tokens = float(rows["tokens"].sum())
-    return {"speed": tokens / min(seconds), "per processor": tokens / min(worked), "peak": peak}
+    speeds = {"tokens_per_second": tokens / min(seconds), PER_PROCESSOR: tokens / min(worked)}
+    return {**speeds, "peak_mb": peak}
 
 
 def agree(folder: Path, kind: str) -> None:
-    theirs, own = (pd.read_parquet(folder / f"{by} {kind}.parquet") for by in ("original", "ours"))
+    """Raises AssertionError where both ways were measured and their figures differ."""
+    ways = [folder / f"{by}_{kind}.parquet" for by in ("original", "ours")]
+    if not all(way.exists() for way in ways):
+        return
+    theirs, own = map(pd.read_parquet, ways)
     # The mean of the corpus is that of the sample there, that of all texts here.
     theirs = theirs.drop(columns=[name for name in theirs if name.endswith("corpus_deviation")])
     own = own.head(len(theirs))[theirs.columns]
@@ -175,36 +197,36 @@ def agree(folder: Path, kind: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--tokens", type=int, default=10_000_000)
     parser.add_argument("--texts", type=int, default=20_000)
     parser.add_argument("--sample", type=int, default=300)
-    parser.add_argument("--engine", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.engine:
         print(json.dumps(measure(given.engine, given.folder)))
         return
+    columns = [
+        Column("tokens_per_second", "tokens/s"),
+        Column(PER_PROCESSOR, "tokens per processor second"),
+        Column("peak_mb", "peak memory, MB"),
+    ]
+    benchmark = Benchmark(
+        script=__file__,
+        engines=WAYS,
+        columns=columns,
+        ratios=RATIOS,
+        settings={"tokens": given.tokens, "texts": given.texts, "sample": given.sample},
+        packages=("numpy", "pandas", "pyarrow", "sentencex"),
+        code=("lib.uid.measures",),
+    )
+    rounds = Rounds(benchmark, given)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(folder, given.tokens, given.texts, given.sample)
-        found = [{way: in_own_process(__file__, way, folder) for way in WAYS} for _ in range(ROUNDS)]
+        if any(rounds.missing()):
+            prepare(folder, given.tokens, given.texts, given.sample)
+        rounds.measure(dict.fromkeys(WAYS, folder))
         agree(folder, "ten")
         agree(folder, "all")
-    best = {
-        way: {key: max(each[way][key] for each in found) for key in ("speed", "per processor", "peak")}
-        for way in WAYS
-    }
-    for way, of_way in best.items():
-        speed, per_processor, peak = of_way.values()
-        print(f"{way:13}{speed:12,.0f} tokens/s, {per_processor:12,.0f} per processor, peak {peak:.0f} MB")
-    for own, theirs, what in (
-        ("ours ten", "original ten", "the columns of the contract"),
-        ("ours all", "original all", f"all {len(uid.METRICS)} metrics"),
-        ("ours all", "original ten", "all here, those of the contract there"),
-    ):
-        times = [best[own][key] / best[theirs][key] for key in ("speed", "per processor")]
-        print(f"{what}: {times[0]:.1f} times, {times[1]:.1f} per processor")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ import json
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from lib.uid.measures import METRICS
 from tests.conftest import REPOSITORY
 
 BENCHMARKS = REPOSITORY / "benchmarks"
@@ -151,3 +153,20 @@ def test_the_readme_has_the_tables_of_the_results(rounds):
     assert rounds.with_tables(readme, BENCHMARKS / "results") == readme
     names = {file.name.partition("-")[0] for file in (BENCHMARKS / "results").glob("*.json")}
     assert all(f"<!-- results of {name} -->" in readme for name in names)
+
+
+def test_the_originals_way_gives_the_figures_of_step_03(monkeypatch, tmp_path):
+    """What `benchmarks/uid.py` compares are two ways to the same figures, all metrics of today among them."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    for name in ("uid", "_rounds", "_process"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    import uid
+
+    uid.prepare(tmp_path, tokens=9_000, texts=30, sample=20)
+    for way in uid.WAYS:
+        uid.measure(way, tmp_path)
+    uid.agree(tmp_path, "ten")
+    uid.agree(tmp_path, "all")
+    own, theirs = (pd.read_parquet(tmp_path / f"{by}_all.parquet") for by in ("ours", "original"))
+    assert (len(own), len(theirs)) == (30, 20)
+    assert set(own) == {"doc_id", "sample", *METRICS}
