@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -104,6 +105,12 @@ def run_study(name: str, shards: str = "1", profile: str = "") -> int:
 
 PATIENCE = 30  # seconds that Snakemake has to cancel its jobs
 SAID = ("error:", "  what it had done:", "  to run just this again:")
+# Of a job that could not say anything itself, as Snakemake tells it.
+FAILED = re.compile(
+    r"-m (lib\..+?)(?: && touch .*)?' "
+    r"(?:died with <Signals\.(\w+): \d+>|returned non-zero exit status (\d+)\.)"
+)
+SIGNALS = {str(128 + each): each.name for each in signal.Signals}  # a shell's status of what a signal ended
 
 
 def snakemake_command(
@@ -169,9 +176,9 @@ def snakemake(name: str, study: Study, shards: int = 1, profile: Profile | None 
             lines = []
             try:
                 for line in process.stderr or ():
-                    lines.append(line)
-                    if line.startswith(SAID):
-                        live.console.print(line, end="")
+                    lines.append(_killed(line) or line)
+                    if lines[-1].startswith(SAID):
+                        live.console.print(lines[-1], end="")
                 made.join()
                 process.wait()
             except children.Stopped:
@@ -185,6 +192,17 @@ def snakemake(name: str, study: Study, shards: int = 1, profile: Profile | None 
     if process.returncode and not any(line.startswith(SAID) for line in lines):
         print("".join(lines[-30:]), file=sys.stderr)  # Snakemake's own trouble
     return process.returncode
+
+
+def _killed(line: str) -> str | None:
+    """Which job a signal ended, if Snakemake says so in `line`."""
+    if not (found := FAILED.search(line)) or not (ended := found[2] or SIGNALS.get(found[3])):
+        return None
+    why = ", as the system sends where memory runs out" if ended == "SIGKILL" else ""
+    return (
+        f"error: A job was ended by {ended}{why}; what it had made is kept, and `make study` goes on from "
+        f"there.\n{SAID[2]} python -m {found[1]}\n"
+    )
 
 
 def _interrupt(process: subprocess.Popen[str]) -> None:
