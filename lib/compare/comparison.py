@@ -33,7 +33,7 @@ from lib.errors import StudyError, nearest
 from lib.params import load_dataset, load_scorer, load_source
 from lib.params.run import resolve_comparison
 from lib.progress import Bar
-from lib.uid.measures import METRICS
+from lib.uid.measures import DRAWN, METRICS
 
 TEST_SCHEMA = pa.schema(
     [
@@ -97,8 +97,8 @@ class Comparison:
 
     @cached_property
     def texts(self) -> pd.DataFrame:
-        """One row per scored text: `doc_id`, `sample`, `source`, `group`, `text_class`, `dataset` and the
-        metrics, bits where they are of surprisal. What only writes the tables reads fewer columns.
+        """One row per scored text: `doc_id`, `sample`, `source`, `group`, `text_class`, `dataset`, the metrics
+        that are drawn and those that are compared, bits where they are of surprisal.
         """
         return self.read_texts()
 
@@ -150,7 +150,8 @@ def compare(given: Mapping[str, Any]) -> Comparison:
         ]
         return together(parts, labels)
 
-    texts = read(_columns(declared.metrics, name))
+    columns = _columns(declared.metrics, name)
+    texts = read(columns)
     metrics = _metrics(texts, declared.metrics)
     counts = _counts(texts, group_of)
     _check_sizes(texts, groups, name)
@@ -195,7 +196,7 @@ def compare(given: Mapping[str, Any]) -> Comparison:
         classes=classes,
         groups=groups,
         scorer=scorer,
-        read_texts=read if declared.metrics else lambda: texts,
+        read_texts=(lambda: read([*dict.fromkeys(["sample", *columns, *DRAWN])])) if columns else lambda: texts,
         counts=counts,
         computed_now=stale,
         study=study_name,

@@ -10,9 +10,8 @@ from scipy import stats
 
 from lib.figures.source import trend
 from lib.figures.theme import class_colour, described, label, noted, source_dash
-from lib.uid.measures import HEADLINE
+from lib.uid.measures import DRAWN, HEADLINE
 
-CORRELATED = ("tokens", *HEADLINE, "coefficient_of_variation", "pairwise_ratio")
 LENGTH_BINS = 5
 POINTS = 160  # of a chart, over all sources
 PANELS = 3  # heat maps side by side
@@ -98,7 +97,7 @@ def by_length(texts: pd.DataFrame, classes: Mapping[str, str], count: int = LENG
 
 def correlations(texts: pd.DataFrame, classes: Mapping[str, str]) -> alt.TopLevelMixin:
     """Spearman's correlation of length and measures: over all texts, and within each source."""
-    names = [name for name in CORRELATED if name in texts and texts[name].notna().any()]
+    names = [name for name in DRAWN if name in texts and texts[name].notna().any()]
     rows = []
     for title, some in [("all", texts), *((source, texts[texts["source"] == source]) for source in classes)]:
         found = some[names].dropna().corr(method="spearman")

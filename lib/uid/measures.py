@@ -91,6 +91,7 @@ SCHEMA = pa.schema(
     ]
 )
 HEADLINE = ("mean_surprisal", "uid_variance", "uid_pairwise")  # what is looked at first
+DRAWN = ("tokens", *HEADLINE, "coefficient_of_variation", "pairwise_ratio")  # by the charts of step 04
 CODE = ("lib.uid.measures",)
 
 
