@@ -7,7 +7,6 @@ counts for nothing. Of a line that a kill or a full disk cut off, nothing is rea
 import hashlib
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,15 @@ from lib import store
 
 
 class Journal:
-    """Rows beside `path`, which is being made as `made` says, each under a key of strings and numbers."""
+    """Rows beside `path`, which is being made as `made` says, each under a key of strings and numbers.
+
+    `lines` are those that an earlier run left, as they are on the disk: there may be very many.
+    """
 
     def __init__(self, path: Path, made: store.Record) -> None:
         self.file = path.with_name(f".{path.name}.journal")
         self.head = _line({"made": made})
-        self.rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.lines: dict[tuple[Any, ...], bytes] = {}
         with store.writing(self.file):
             self._begin()
 
@@ -31,14 +33,23 @@ class Journal:
             found = _read(line)
             if found is None:
                 break
-            # Each line has names of columns of its own, as much as its values.
-            self.rows[tuple(found["key"])] = {sys.intern(name): v for name, v in found["row"].items()}
+            self.lines[tuple(found["key"])] = line
             whole += len(line)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         if not whole:
             self.file.write_bytes(self.head)
         else:
             os.truncate(self.file, whole)
+
+    def pop(self, key: tuple[Any, ...]) -> dict[str, Any] | None:
+        """The row that an earlier run left under `key`, once; None where it left none."""
+        line = self.lines.pop(key, None)
+        return None if line is None else (_read(line) or {})["row"]
+
+    def take_over(self, other: "Journal") -> None:
+        """What is in `other`, which stays on the disk, too."""
+        self.lines |= other.lines
+        other.lines.clear()
 
     def add(self, key: tuple[Any, ...], row: dict[str, Any]) -> None:
         """Keep `row`; when this returns, neither a kill nor a power cut loses it.
@@ -49,7 +60,6 @@ class Journal:
             stream.write(_line({"key": key, "row": row}))
             stream.flush()
             os.fsync(stream.fileno())
-        self.rows[key] = row
 
     def remove(self) -> None:
         """The file is made, and the journal of no use any more."""

@@ -97,8 +97,8 @@ class Comparison:
 
     @cached_property
     def texts(self) -> pd.DataFrame:
-        """One row per scored text: `doc_id`, `sample`, `source`, `group`, `text_class`, `dataset`, the metrics
-        that are drawn and those that are compared, bits where they are of surprisal.
+        """One row per scored text: `doc_id`, `sample`, `source`, `group`, `text_class`, `dataset`, and the
+        metrics that are drawn or compared, bits where they are of surprisal.
         """
         return self.read_texts()
 
@@ -196,7 +196,7 @@ def compare(given: Mapping[str, Any]) -> Comparison:
         classes=classes,
         groups=groups,
         scorer=scorer,
-        read_texts=(lambda: read([*dict.fromkeys(["sample", *columns, *DRAWN])])) if columns else lambda: texts,
+        read_texts=(lambda: read(_with_drawn(columns))) if columns else lambda: texts,
         counts=counts,
         computed_now=stale,
         study=study_name,
@@ -210,6 +210,11 @@ def _columns(chosen: Sequence[str], name: str) -> list[str] | None:
         if metric not in METRICS:
             raise StudyError(f"Comparison {name!r} names the metric {metric!r}; {nearest(metric, METRICS)}")
     return ["doc_id", *dict.fromkeys(["tokens", *mixed.MODELLED, *chosen])] if chosen else None
+
+
+def _with_drawn(columns: Sequence[str]) -> list[str]:
+    """`columns` and what charts draw beside them."""
+    return [*dict.fromkeys(["sample", *columns, *DRAWN])]
 
 
 def _metrics(texts: pd.DataFrame, chosen: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ Key = tuple[str, int]
 KEYS = ["doc_id", "sample"]  # what tells one text of a source from another; people's have sample 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Document:
     """One opening and how a person went on from it.
 

@@ -44,7 +44,7 @@ UNITS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One text to write: number `sample` of those that go on from the document's prompt."""
 

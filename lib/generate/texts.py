@@ -3,8 +3,9 @@
 import glob
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from lib import datasets, paths, store
 from lib.backends import agreed
 from lib.backends.engines import deciding, engine_of, identity, open_generator
+from lib.backends.generating import Generator
 from lib.backends.prompts import TODAY
 from lib.batches import batches
 from lib.datasets import imported
@@ -244,34 +246,43 @@ def _write(
     journal = Journal(path, made)
     shards = [Journal(shard, made) for shard in _shards(path)]
     for shard in shards:
-        journal.rows |= shard.rows
-        shard.rows.clear()  # there may be very many
+        journal.take_over(shard)
     with agreed.upon(_choices(path)) as chosen:
         generator = open_generator(model.weights)
     missing = [task for task in tasks if task.key not in kept]
-    rows: list[dict[str, Any]] = []
     with Bar(total=len(tasks), initial=len(tasks) - len(missing), unit="text", desc=run.source_name) as bar:
-        for first in range(0, len(missing), generator.at_once):
-            group = missing[first : first + generator.at_once]
-            rows += written_rows(run, model, generator, group, journal, bar)
-            if run.verbose:
-                for row in rows[first:]:
-                    bar.write(line_about(row))
-    whole = joined(rows, missing)
-    found = kept | {(row["doc_id"], row["sample"]): row for row in whole}
-    keys = dict.fromkeys(task.key for task in tasks)
+        rows = _written(run, model, generator, missing, journal, bar)
+        tables = list(_tables(rows))  # a tenth of the memory that rows take
+    written = sum(map(len, tables))
+    if kept:
+        rows = (row for table in tables for row in table.to_pylist())
+        found = kept | {(row["doc_id"], row["sample"]): row for row in rows}
+        tables = list(_tables(found[key] for key in dict.fromkeys(task.key for task in tasks)))
     how = {**made, store.MEASURED: {"products": chosen}} if chosen else made
-    store.write_stream(path, _tables([found[key] for key in keys]), SCHEMA, how)
+    store.write_stream(path, tables or [SCHEMA.empty_table()], SCHEMA, how)
     for each in (journal, *shards):
         each.remove()
     _choices(path).unlink(missing_ok=True)
-    return len(whole)
+    return written
 
 
-def _tables(rows: Sequence[dict[str, Any]]) -> Iterator[pa.Table]:
-    """`rows` as tables of some of them, since there may be very many."""
-    for first in range(0, max(len(rows), 1), ROWS):
-        yield pa.Table.from_pylist(rows[first : first + ROWS], SCHEMA)
+def _written(
+    run: Run, model: Model, generator: Generator, tasks: Sequence[Task], journal: Journal, bar: Bar
+) -> Iterator[dict[str, Any]]:
+    """The rows of `tasks` in their order; those of a conversation, which are written together, as one."""
+    conversations = [list(one) for _, one in groupby(tasks, key=lambda task: task.key)]
+    for some in batches(conversations, len, generator.at_once):
+        group = [task for one in some for task in one]
+        rows = written_rows(run, model, generator, group, journal, bar)
+        if run.verbose:
+            for row in rows:
+                bar.write(line_about(row))
+        yield from joined(rows, group)
+
+
+def _tables(rows: Iterable[dict[str, Any]]) -> Iterator[pa.Table]:
+    """`rows` as tables of `ROWS` each."""
+    return (pa.Table.from_pylist(some, SCHEMA) for some in batches(rows, lambda _: 1, ROWS))
 
 
 def _shards(path: Path) -> list[Path]:

@@ -67,7 +67,7 @@ def written_rows(
         found: dict[Task, dict[str, Any]] = {}
         missing = []
         for task in pending:
-            if (row := journal.rows.pop(_key(task, attempt), None)) is not None:
+            if (row := journal.pop(_key(task, attempt))) is not None:
                 found[task] = row
             else:
                 missing.append(task)

@@ -134,10 +134,13 @@ def test_so_it_does_with_a_server_whose_texts_are_safe_as_they_arrive(small_stud
 def test_a_journal_of_another_record_counts_for_nothing(tmp_path):
     path = tmp_path / "a.parquet"
     Journal(path, {"temperature": 1}).add(("a", 0, 0), {"text": "é 🙂 \n", "seconds": 0.1})
-    again = Journal(path, {"temperature": 1})
-    assert again.rows == {("a", 0, 0): {"text": "é 🙂 \n", "seconds": 0.1}}
-    assert Journal(path, {"temperature": 2}).rows == {}
-    assert Journal(path, {"temperature": 1}).rows == {}  # the other one began anew
+    again, other = Journal(path, {"temperature": 1}), Journal(tmp_path / "b.parquet", {})
+    other.take_over(again)
+    assert again.pop(("a", 0, 0)) is None
+    assert other.pop(("a", 0, 0)) == {"text": "é 🙂 \n", "seconds": 0.1}
+    assert other.pop(("a", 0, 0)) is None  # a row counts once
+    assert Journal(path, {"temperature": 2}).lines == {}
+    assert Journal(path, {"temperature": 1}).lines == {}  # the other one began anew
 
 
 @pytest.mark.parametrize("damage", [lambda line: line[:-5], lambda line: line.replace(b"two", b"twO")])
@@ -149,9 +152,9 @@ def test_what_is_damaged_is_not_read(tmp_path, damage):
     head, first, second = journal.file.read_bytes().splitlines(keepends=True)
     journal.file.write_bytes(head + first + damage(second))
     journal = Journal(path, {})
-    assert list(journal.rows) == [("one",)]
+    assert list(journal.lines) == [("one",)]
     journal.add(("three",), {"text": "three"})
-    assert list(Journal(path, {}).rows) == [("one",), ("three",)]
+    assert list(Journal(path, {}).lines) == [("one",), ("three",)]
 
 
 def test_the_bar_moves_with_every_token(monkeypatch):
