@@ -13,16 +13,12 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
+from _watched import watch
 from uid import vocabulary
 
 from lib import paths
@@ -41,7 +37,6 @@ LIKE = {
     "rlhf": "mistral-7b-instruct-v0.3",
 }
 FLAGGED = 0.01  # of the models' texts have the generator's warning inside
-WATCHED = 1.0  # seconds between two looks at the processes
 STAGES = {
     "import": ("running.make texts", "running.make surprisal"),
     "measures": ("running.make uid",),
@@ -107,75 +102,11 @@ def write_repository(root: Path, texts: int) -> tuple[int, int]:
     return sum(counts.values()), written
 
 
-@dataclass
-class Watched:
-    """What was seen of the processes below one: seconds of processors and most bytes, by stage."""
-
-    seconds: dict[int, tuple[str, float]] = field(default_factory=dict)
-    span: dict[str, tuple[float, float]] = field(default_factory=dict)
-    peak: dict[str, int] = field(default_factory=dict)
-    together: int = 0
-
-    def look(self, parent: int) -> None:
-        now, together = time.monotonic(), 0
-        for process in _below(parent):
-            try:
-                with process.oneshot():
-                    stage = stage_of(" ".join(process.cmdline()))
-                    spent = process.cpu_times()
-                    held = process.memory_full_info()
-            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-                continue
-            together += held.pss
-            if stage is not None:
-                self.seconds[process.pid] = stage, spent.user + spent.system
-                self.span[stage] = self.span.get(stage, (now, now))[0], now
-                self.peak[stage] = max(self.peak.get(stage, 0), held.rss)
-        self.together = max(self.together, together)
-
-    def rows(self) -> Iterator[dict[str, object]]:
-        for stage in STAGES:
-            if stage in self.span:
-                of_stage = [seconds for name, seconds in self.seconds.values() if name == stage]
-                first, last = self.span[stage]
-                yield {
-                    "stage": stage,
-                    "processes": len(of_stage),
-                    "processor seconds": round(sum(of_stage), 1),
-                    "from first to last, s": round(last - first, 1),
-                    "peak of one, MB": self.peak[stage] // 1_000_000,
-                }
-
-
-def stage_of(command: str) -> str | None:
-    """The stage of a process, by its command; None for a shell, or a process of no stage."""
-    if not command or "python" not in command.split()[0]:
-        return None
-    return next((stage for stage, names in STAGES.items() if any(name in command for name in names)), None)
-
-
-def _below(parent: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(parent).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
 def run(project: Path, root: Path, what: str) -> None:
     """`make study` in `project`, watched, and a table of it. Ends the benchmark if the study fails."""
-    watched, began = Watched(), time.monotonic()
     command = ["make", "--no-print-directory", "-C", str(HERE), "study", f"STUDY={STUDY}", f"ROOT={root}"]
-    with (project / "said.txt").open("w") as said:
-        process = subprocess.Popen(
-            command, env=os.environ | {"STUDY_ROOT": str(project)}, stdout=said, stderr=subprocess.STDOUT
-        )
-        while process.poll() is None:
-            watched.look(process.pid)
-            time.sleep(WATCHED)
-    seconds = time.monotonic() - began
+    watched, seconds = watch(command, project / "said.txt", STAGES, {"STUDY_ROOT": str(project)})
     print(f"\n{what}: {seconds:.0f} s, at most {watched.together / 1e9:.2f} GB together")
-    if process.returncode:
-        raise SystemExit((project / "said.txt").read_text())
     print(pd.DataFrame(watched.rows()).to_string(index=False), flush=True)
 
 
