@@ -1,8 +1,11 @@
 """Jobs that share the work of one source make the bytes that one job makes."""
 
+import json
+
 import pytest
 
-from lib import paths, progress
+from lib import paths, progress, store
+from lib.backends import engines
 from lib.errors import StudyError
 from lib.generate import texts as generate
 from lib.generate import writing
@@ -10,6 +13,7 @@ from lib.running import make as make_module
 from lib.running.make import make
 from lib.running.study import run_study
 from lib.surprisal import scoring
+from tests.toy_engine import ENGINE
 
 GIVEN = {"model": "tiny-base", "study": "small", "dataset": "notes"}
 SCORED = GIVEN | {"scorer": "tiny-scorer"}
@@ -85,3 +89,44 @@ def test_shards_of_one_source_have_a_line_of_progress_each(small_study, tmp_path
         monkeypatch.setattr("sys.argv", command)
         assert make_module.main() == 0
     assert [line.split() for line in seen] == [["texts", "tiny-base", "1-2"], ["texts", "tiny-base", "2-2"]]
+
+
+def test_conversations_are_whole_however_few_texts_are_written_and_held_at_once(small_study, monkeypatch):
+    """Three conversations of five prompts, four texts at once: no group of them ends with a conversation."""
+    monkeypatch.setattr(engines, "ENGINES", dict(engines.ENGINES))
+    engines.add(ENGINE)
+    turns = [[f"{name} says {number}" for number in range(6)] for name in "abc"]
+    rows = "".join(json.dumps({"id": f"talk-{i}", "said": each}) + "\n" for i, each in enumerate(turns))
+    (small_study / "talks.jsonl").write_text(rows)
+    paths.dataset_file("talks").write_text(
+        "kind: dialogues\nrows: {files: talks.jsonl}\nid: id\nturns: said\n"
+        "first_turn: 1\nevery: 1\njoin: true\nseed: null\n"
+    )
+    paths.source_file("toy").write_text(
+        "kind: model\nclass: base\nfamily: toy\nweights: {backend: toy, word: so, varied: true}\n"
+        "sampling: {generate: 3, min_characters: 1}\n"
+    )
+    study = "title: Talks\nsources: [toy]\ndatasets: [talks]\nscorers: [tiny-scorer]\n"
+    paths.study_file("talks").write_text(study)
+    given = {"model": "toy", "study": "talks", "dataset": "talks"}
+    path = paths.texts("talks", "toy")
+
+    make("texts", given)
+    one = store.read_table(path, "").to_pylist()
+    assert [row["doc_id"] for row in one] == ["talk-0", "talk-1", "talk-2"]
+    assert [row["text"].count("\n\n") for row in one] == [4, 4, 4]
+
+    paths.study_file("talks").write_text(study + "samples: 2\n")
+    make("texts", given)  # to the rows that are there, whose places are between the others
+    two = store.read_table(path, "").to_pylist()
+    assert [(row["doc_id"], row["sample"]) for row in two] == [
+        (f"talk-{i}", k) for i in range(3) for k in (0, 1)
+    ]
+    assert [row["text"] for row in two[::2]] == [row["text"] for row in one]
+
+    path.unlink()
+    monkeypatch.setattr(generate, "ROWS", 2)
+    make("texts", given, "1/2")
+    make("texts", given, "2/2")
+    make("texts", given)
+    assert store.read_table(path, "").to_pylist() == two
