@@ -82,9 +82,9 @@ def of_products(profile: Profile) -> None:
 
 def of_scoring(profile: Profile) -> None:
     """Time the parts of step 02 with transformers."""
-    from lib import store
     from lib.backends import memory, transformers_scoring
     from lib.backends.windowed import WindowedReader
+    from lib.parts import Parts
     from lib.surprisal import rows, scoring
 
     of_products(profile)
@@ -98,8 +98,8 @@ def of_scoring(profile: Profile) -> None:
     profile.time(scoring, "score_rows", "rows of tokens")
     profile.time(rows, "_words", "words")
     profile.time(scoring, "_texts", "reading texts")
-    profile.time(store.Parts, "write", "writing parts")
-    profile.time(store.Parts, "finish", "joining parts")
+    profile.time(Parts, "write", "writing parts")
+    profile.time(Parts, "finish", "joining parts")
     profile.time(scoring, "open_scoring_model", OPENING)
     profile.time(scoring, "_deviation", OPENING)
 

@@ -2,16 +2,13 @@
 
 The record stands in the Parquet key-value metadata under the key `study`. Pages have checksums, and
 the whole file is sealed (`lib.seal`); both are verified by whoever reads here, so that a damaged file
-is named and never read. A step whose output exists with the same record has nothing to do. A step
-that makes many rows writes them as parts beside the output (`<name>.parts/`); parts with the same
-record survive an interruption.
+is named and never read. A step whose output exists with the same record has nothing to do.
 """
 
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
@@ -19,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
@@ -190,6 +188,16 @@ def read_table(
             ) from error
 
 
+def read_texts(path: Path, made_by: str, columns: Sequence[str], wanted: Collection[str]) -> "pd.DataFrame":
+    """As `read`, but only the rows whose `doc_id` is `wanted`; more than a few at a time are never held."""
+    ids = pa.array(list(wanted), pa.string())
+    with opened(path, made_by, columns) as file:
+        groups = (file.read_row_group(number, columns=list(columns)) for number in range(file.num_row_groups))
+        found = [rows.filter(pc.is_in(rows["doc_id"], ids)) for rows in groups]
+        empty = file.schema_arrow.empty_table().select(list(columns))
+    return pa.concat_tables(found or [empty]).to_pandas()
+
+
 @contextmanager
 def opened(
     path: Path, made_by: str = THE_STEP, columns: Iterable[str] = (), **options: Any
@@ -335,63 +343,3 @@ def _table(rows: "pd.DataFrame | pa.Table", schema: pa.Schema) -> pa.Table:
     if isinstance(rows, pa.Table):
         return rows.select(schema.names).cast(schema)
     return pa.Table.from_pandas(rows[schema.names], schema=schema, preserve_index=False)
-
-
-class Parts:
-    """The parts of an output that is being made, numbered from 0.
-
-    Parts left by a run with another record, or of another `size`, count as missing; `fresh` removes all that
-    are there. A `shard` (i, n) makes every n-th part from the i-th on, 0 ≤ i < n; others make the rest and
-    join them.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        schema: pa.Schema,
-        made: Record,
-        size: int = 0,
-        *,
-        fresh: bool = False,
-        shard: tuple[int, int] | None = None,
-    ) -> None:
-        self.path, self.schema, self.made, self.size = path, schema, made, size
-        self.shard = shard
-        self.folder = path.with_name(f".{path.name}.parts")
-        if fresh:
-            self.remove()
-
-    def to_make(self, number: int) -> bool:
-        """Whether the part is this shard's, or there are no shards, and it is not there yet."""
-        mine = self.shard is None or number % self.shard[1] == self.shard[0]
-        return mine and not self.done(number)
-
-    def done(self, number: int) -> bool:
-        return is_complete(self._file(number), self.made)
-
-    def write(
-        self, number: int, rows: "pd.DataFrame | pa.Table", found: Mapping[str, Any] | None = None
-    ) -> None:
-        write(self._file(number), rows, self.schema, self._with(found))
-
-    def measured(self, number: int) -> dict[str, Any]:
-        """What `write` was given as `found`."""
-        return measured(self._file(number))
-
-    def finish(self, count: int, found: Mapping[str, Any] | None = None) -> None:
-        """Join the parts 0 … count−1 into the output and remove them."""
-        write_stream(self.path, self._tables(count), self.schema, self._with(found))
-        self.remove()
-
-    def remove(self) -> None:
-        """Remove all parts that are there."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _with(self, found: Mapping[str, Any] | None) -> Record:
-        return {**self.made, MEASURED: dict(found)} if found else self.made
-
-    def _tables(self, count: int) -> Iterator[pa.Table]:
-        return (read_table(self._file(number), THE_STEP) for number in range(count))
-
-    def _file(self, number: int) -> Path:
-        return self.folder / f"{number:06}-{self.size}.parquet"

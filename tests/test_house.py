@@ -25,6 +25,7 @@ ROOMS = (
         "seal",
         "earlier",
         "store",
+        "parts",
         "journal",
         "progress",
         "batches",

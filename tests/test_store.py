@@ -7,6 +7,7 @@ import pytest
 
 from lib import store
 from lib.errors import StudyError
+from lib.parts import Parts
 
 SCHEMA = pa.schema([("doc_id", pa.string()), ("value", pa.float64())])
 ROWS = pd.DataFrame({"doc_id": ["a", "b"], "value": [1.0, None]})
@@ -36,13 +37,13 @@ def test_the_same_rows_and_record_give_the_same_bytes(tmp_path, made):
 
 def test_parts_join_in_order_and_survive_an_interruption(tmp_path, made):
     path = tmp_path / "rows.parquet"
-    parts = store.Parts(path, SCHEMA, made)
+    parts = Parts(path, SCHEMA, made)
     parts.write(1, ROWS)
     assert not path.exists()
-    again = store.Parts(path, SCHEMA, made)
+    again = Parts(path, SCHEMA, made)
     assert again.done(1)
     assert not again.done(0)
-    assert not store.Parts(path, SCHEMA, made | {"step": "other"}).done(1)
+    assert not Parts(path, SCHEMA, made | {"step": "other"}).done(1)
     again.write(0, ROWS.assign(doc_id=["0", "1"]))
     again.finish(2)
     assert store.read(path, "make it")["doc_id"].tolist() == ["0", "1", "a", "b"]

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,10 @@ def write_text_page(study_name: str, dataset: str) -> Path:
     study = repository.narrowed(study_name, load_study(study_name))
     scorer = study.scorers[0]
     sources = [source for where, source in repository.pairs(study_name, study) if where == dataset]
-    tables = {source: _texts_of(source, dataset, scorer) for source in sources}
-    documents = _documents(tables)
-    kept = _as_many_as_fit(documents)
-    page = page_of(dataset, scorer, sources, kept, left_out=len(documents) - len(kept))
+    tokens = _tokens_by_document(sources, dataset, scorer)
+    kept = tokens.index[: max(1, int((tokens.cumsum() <= MOST_TOKENS).sum()))]
+    documents = _documents(kept, {source: _texts_of(source, dataset, scorer, kept) for source in sources})
+    page = page_of(dataset, scorer, sources, documents, left_out=len(tokens) - len(kept))
     return report.write_page(paths.texts_page(study_name, dataset), page)
 
 
@@ -74,14 +74,26 @@ def page_of(
     )
 
 
-def _texts_of(source: str, dataset: str, scorer: str) -> dict[str, list[dict[str, Any]]]:
+def _tokens_by_document(sources: Sequence[str], dataset: str, scorer: str) -> pd.Series:
+    """How many tokens the texts of each document have, by `doc_id`, in the order of the sources' texts."""
+    of_sources = [store.read(paths.texts(dataset, source), "make study", ["doc_id"]) for source in sources]
+    measured = [paths.uid(scorer, dataset, source) for source in sources]
+    counts = pd.concat([store.read(path, "make study", ["doc_id", "tokens"]) for path in measured])
+    ids = pd.concat(of_sources)["doc_id"].unique()
+    return counts.groupby("doc_id")["tokens"].sum().reindex(ids, fill_value=0)
+
+
+def _texts_of(
+    source: str, dataset: str, scorer: str, kept: Collection[str]
+) -> dict[str, list[dict[str, Any]]]:
     """By `doc_id`, for each sample: the opening, and the text with length, bits and rank of each token."""
-    texts = store.read(
-        paths.texts(dataset, source), "make study", [*KEYS, "title", "prompt", "text", "status"]
-    )
-    columns = [*KEYS, "start", "end", "surprisal", "rank"]
-    tokens = store.read(paths.surprisals(scorer, dataset, source), "make study", columns)
-    metrics = store.read(paths.uid(scorer, dataset, source), "make study", [*KEYS, *METRICS])
+
+    def read(path: Path, *columns: str) -> pd.DataFrame:
+        return store.read_texts(path, "make study", [*KEYS, *columns], kept)
+
+    texts = read(paths.texts(dataset, source), "title", "prompt", "text", "status")
+    tokens = read(paths.surprisals(scorer, dataset, source), "start", "end", "surprisal", "rank")
+    metrics = read(paths.uid(scorer, dataset, source), *METRICS)
     of_text = dict(tuple(tokens.groupby(KEYS, sort=False)))
     measured = metrics.set_index(KEYS)
     found: dict[str, list[dict[str, Any]]] = {}
@@ -127,8 +139,9 @@ def _rounded(values: pd.Series | None) -> dict[str, float | None]:
     }
 
 
-def _documents(tables: dict[str, dict[str, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
-    ids = dict.fromkeys(doc_id for table in tables.values() for doc_id in table)
+def _documents(
+    ids: Iterable[str], tables: dict[str, dict[str, list[dict[str, Any]]]]
+) -> list[dict[str, Any]]:
     documents = []
     for doc_id in ids:
         texts = {source: table[doc_id] for source, table in tables.items() if doc_id in table}
@@ -145,17 +158,6 @@ def _documents(tables: dict[str, dict[str, list[dict[str, Any]]]]) -> list[dict[
             }
         )
     return documents
-
-
-def _as_many_as_fit(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    kept: list[dict[str, Any]] = []
-    tokens = 0
-    for document in documents:
-        tokens += sum(len(one["bits"]) for own in document["texts"].values() for one in own)
-        if kept and tokens > MOST_TOKENS:
-            break
-        kept.append(document)
-    return kept
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from lib.datasets.document import Key
 from lib.errors import StudyError, nearest
 from lib.params import LlamaCpp, Scorer, Transformers, load_scorer
 from lib.params.run import Run, command
+from lib.parts import Parts
 from lib.progress import Bar
 from lib.surprisal import listed
 from lib.surprisal.again import score_missing
@@ -174,8 +175,8 @@ def score_texts(run: Run) -> ScoringSummary:
             scored_now, seconds = _score_in_parts(
                 run,
                 texts,
-                store.Parts(tokens_path, SCHEMA, made, _part(run), fresh=run.regenerate),
-                store.Parts(words_path, WORD_SCHEMA, made, _part(run), fresh=run.regenerate),
+                Parts(tokens_path, SCHEMA, made, _part(run), fresh=run.regenerate),
+                Parts(words_path, WORD_SCHEMA, made, _part(run), fresh=run.regenerate),
             )
         elif not run.study.imported and not run.reads_only and engine_of(run.scorer.weights).remote:
             began = perf_counter()
@@ -224,8 +225,8 @@ def score_shard(run: Run, shard: tuple[int, int]) -> int:
     with store.lock(paths.surprisals(*place)):
         if all(store.is_to_be_had(file(*place), made) for file in (paths.words, paths.surprisals)):
             return 0
-    tokens = store.Parts(paths.surprisals(*place), SCHEMA, made, _part(run), shard=shard)
-    words = store.Parts(paths.words(*place), WORD_SCHEMA, made, _part(run), shard=shard)
+    tokens = Parts(paths.surprisals(*place), SCHEMA, made, _part(run), shard=shard)
+    words = Parts(paths.words(*place), WORD_SCHEMA, made, _part(run), shard=shard)
     with store.lock(tokens.folder / f"shard-{shard[0]}-of-{shard[1]}"):
         return _score_in_parts(run, texts, tokens, words)[0]
 
@@ -267,9 +268,7 @@ def read_tokens(run: Run) -> pd.DataFrame:
     return store.read(path, command("02_surprisal", run), schema=SCHEMA)
 
 
-def _score_in_parts(
-    run: Run, texts: Sequence[Text], tokens: store.Parts, words: store.Parts
-) -> tuple[int, float]:
+def _score_in_parts(run: Run, texts: Sequence[Text], tokens: Parts, words: Parts) -> tuple[int, float]:
     """Score the parts that are not there yet; how many tokens that was, and the seconds it took."""
     parts = list(_parts(texts, tokens.size))
     # A run may have been stopped between the two files.

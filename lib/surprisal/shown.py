@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from lib import paths, store
 from lib.datasets.document import KEYS
@@ -28,11 +26,7 @@ def read_along(run: Run) -> pd.DataFrame:
 
 def read_chosen(run: Run, chosen: pd.DataFrame) -> pd.DataFrame:
     """The rows of `SCHEMA` of the texts of `chosen` (doc_id, sample), a few of many."""
-    wanted = pa.array(chosen["doc_id"].unique(), pa.string())
-    with store.opened(*_file(run), SCHEMA.names) as file:
-        groups = (file.read_row_group(n, columns=SCHEMA.names) for n in range(file.num_row_groups))
-        found = [rows.filter(pc.is_in(rows["doc_id"], wanted)) for rows in groups]
-    rows = pa.concat_tables(found).to_pandas() if found else SCHEMA.empty_table().to_pandas()
+    rows = store.read_texts(*_file(run), SCHEMA.names, chosen["doc_id"].unique())
     return rows.merge(chosen[KEYS].drop_duplicates(), on=KEYS)
 
 

@@ -18,6 +18,7 @@ import pytest
 from lib import paths, store
 from lib.errors import StudyError
 from lib.params.run import resolve
+from lib.parts import Parts
 from lib.running import study as study_module
 from lib.surprisal import scoring as surprisal
 from tests.conftest import REPOSITORY, path_without
@@ -131,7 +132,7 @@ def test_a_killed_scoring_run_goes_on_to_the_same_bytes_without_scoring_again(sm
     path = paths.surprisals("tiny-scorer", "notes", "human")
     command = [sys.executable, "-c", f"{script}surprisal.score_texts(resolve('02_surprisal', {given}))"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    folder = store.Parts(path, surprisal.SCHEMA, {}).folder
+    folder = Parts(path, surprisal.SCHEMA, {}).folder
     while process.poll() is None and len(list(folder.glob("[0-9]*.parquet"))) < 2:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -164,7 +165,7 @@ def test_a_run_that_was_stopped_leaves_no_part_beside_a_whole_file(small_study, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.Parts, "finish", stopped)
+        patch.setattr(Parts, "finish", stopped)
         with pytest.raises(KeyboardInterrupt):
             surprisal.score_texts(run)
     assert list((small_study / "data" / "words").rglob("*.parts"))
