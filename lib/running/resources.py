@@ -7,9 +7,9 @@ from lib.params import Model, Source, Study, Weights, load_scorer, load_source
 
 LIBRARIES = 1_000  # MB that Python, torch and the tables take before a model is loaded
 READING = 800  # MB of a job that opens no model
-KB_PER_WRITTEN = 6  # of what steps 01 and 02 hold of each text, short ones
+KB_PER_WRITTEN = 4  # of what steps 01 and 02 hold of each text, short ones
 KB_PER_TESTED = 1  # of what step 04 holds of each text
-KB_PER_REPORTED = 4  # of what reports hold of it
+KB_PER_REPORTED = 2  # of what reports hold of it
 BATCH = 600  # MB of activations and logits of a batch, measured with the demo's models
 SPARE = 1.2  # of the weights: what is packed or converted stands beside them for a while
 MB_PER_THREAD = 256  # of weights; a smaller model is no faster on two processors, two of them are
