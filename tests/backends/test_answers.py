@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
-        step = 1 if self.server.pause else len(raw)
+        step = 1 if self.server.pause else max(len(raw), 1)
         for begin in range(0, len(raw), step):
             self.wfile.write(raw[begin : begin + step])
             time.sleep(self.server.pause)
