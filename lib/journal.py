@@ -44,7 +44,8 @@ class Journal:
     def pop(self, key: tuple[Any, ...]) -> dict[str, Any] | None:
         """The row that an earlier run left under `key`, once; None where it left none."""
         line = self.lines.pop(key, None)
-        return None if line is None else (_read(line) or {})["row"]
+        # Whether it is whole was seen when it was found.
+        return None if line is None else json.loads(line.partition(b" ")[2])["row"]
 
     def take_over(self, other: "Journal") -> None:
         """What is in `other`, which stays on the disk, too."""

@@ -113,7 +113,7 @@ def _crate(name: str, study: Study) -> ROCrate:
     crate.name = study.title
     crate.description = f"The study {name!r}: params, data, reports and versions of everything that made it."
     crate.license = "https://spdx.org/licenses/MIT"
-    crate.root_dataset["codeHash"] = code_hash()
+    crate.root_dataset["codeHash"] = library_hash()
     crate.root_dataset["softwareVersion"] = metadata.version("balancing-the-flow")
     return crate
 
@@ -216,7 +216,7 @@ def _different(crate: ROCrate, root: Path, whole: Mapping[str, str]) -> list[str
                 found.append(f"{place} was made otherwise here.")
             elif not hashed and _sha256(here) != sha256:
                 found.append(f"{place} has other bytes here, though it was made of the same things.")
-    if crate.root_dataset.get("codeHash") != code_hash():
+    if crate.root_dataset.get("codeHash") != library_hash():
         found.append("The code here is not the code that made the archive.")
     for package, version in sorted(versions.items()):
         if version is not None and (now := store.version(package)) != version:
@@ -224,7 +224,7 @@ def _different(crate: ROCrate, root: Path, whole: Mapping[str, str]) -> list[str
     return found
 
 
-def code_hash() -> str:
+def library_hash() -> str:
     """A hash of the library as it is written; what Python has compiled of it differs between two clones."""
     files = sorted(file for file in CODE.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
     return store.digest(f"{file.relative_to(CODE)} {_sha256(file)}" for file in files)

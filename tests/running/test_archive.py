@@ -101,16 +101,16 @@ def test_a_second_checkout_verifies_and_measures_the_same(archived, tmp_path, mo
 
 def test_code_differs_by_what_is_written_not_by_what_python_made_of_it(tmp_path, monkeypatch):
     """Two clones have the same code, and each what its own Python compiled when it read it."""
-    before = module.code_hash()
+    before = module.library_hash()
     shutil.copytree(module.CODE, tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "CODE", tmp_path / "lib")
-    assert module.code_hash() == before
+    assert module.library_hash() == before
     (tmp_path / "lib" / "__pycache__").mkdir()
     (tmp_path / "lib" / "__pycache__" / "store.cpython-311.pyc").write_bytes(b"compiled")
-    assert module.code_hash() == before
+    assert module.library_hash() == before
     with (tmp_path / "lib" / "store.py").open("a") as stream:
         stream.write("# more\n")
-    assert module.code_hash() != before
+    assert module.library_hash() != before
 
 
 def test_each_file_is_hashed_once(archived, finished_study, monkeypatch):
